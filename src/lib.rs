@@ -1,0 +1,6 @@
+//! `pavs` is the server that cameras push to: it gives them an identity, takes their CMAF media over
+//! mutual TLS, stores every byte, and says what is in it.
+
+mod error;
+
+pub use error::{Error, Kind, Result};

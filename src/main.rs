@@ -1,0 +1,3 @@
+//! The `pavs` command.
+
+fn main() {}
