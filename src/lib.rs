@@ -2,5 +2,6 @@
 //! mutual TLS, stores every byte, and says what is in it.
 
 mod error;
+pub mod isobmff;
 
 pub use error::{Error, Kind, Result};

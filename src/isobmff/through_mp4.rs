@@ -1,0 +1,247 @@
+//! The one place where the `mp4` crate decodes, and what must hold before it may.
+//!
+//! The crate trusts sizes and counts, so it is never shown one that was not checked here, and it
+//! never walks: it gets one leaf box at a time, alone in its window. Every check below is on the
+//! length that version and flags ask for; a box that is longer is refused as one that is shorter,
+//! because what the crate makes of the rest is not defined.
+//!
+//! | goes through the crate                          | read by our own code instead, because        |
+//! |--------------------------------------------------|-----------------------------------------------|
+//! | ftyp styp mvhd tkhd mdhd mehd trex mfhd tfhd tfdt | containers: a child of size 0 hangs the crate |
+//! | trun with per-sample fields                       | bare trun: loops for counts without bytes     |
+//! |                                                   | hdlr: drops the last byte of the name         |
+
+use std::io::Cursor;
+
+use mp4::{MoofBox, MoovBox, ReadBox};
+
+use super::boxes::{FileType, Mdhd, Mehd, Mfhd, Mvhd, Tfdt, Tfhd, Tkhd, Trex, Trun};
+use super::reader::length;
+use super::{BoxRef, Cause, FourCc, Result, limits};
+
+/// Decodes the box as a `B`. The box types of the crate have no public names: they are reached as
+/// the type of a field, named by a function that is never called.
+fn decode<P, B>(_field: fn(&P) -> Option<&B>, source: &BoxRef<'_>) -> Result<B>
+where
+    B: for<'c, 'w> ReadBox<&'c mut Cursor<&'w [u8]>>,
+{
+    // `read_box` expects to stand behind an eight-byte header and takes 8 off its position.
+    let window = source.window();
+    let mut cursor = Cursor::new(window);
+    cursor.set_position(8);
+    B::read_box(&mut cursor, length(window)).map_err(|_| {
+        source.error(Cause::Value(
+            "the fields do not go with the length of the box",
+        ))
+    })
+}
+
+/// Requires a payload of exactly `expected` bytes.
+fn exactly(source: &BoxRef<'_>, expected: u64) -> Result<()> {
+    let left = length(source.payload());
+    if left == expected {
+        Ok(())
+    } else if left < expected {
+        let need = expected;
+        Err(source.reader().error(Cause::Short { need, left }))
+    } else {
+        let cause = Cause::Value("the box is longer than its version and flags say");
+        Err(source.error(cause))
+    }
+}
+
+/// Requires version 0 with a payload of `short` bytes or version 1 with one of `long`.
+fn versioned(source: &BoxRef<'_>, short: u64, long: u64) -> Result<()> {
+    match source.reader().version_and_flags(1)? {
+        (0, _) => exactly(source, short),
+        _ => exactly(source, long),
+    }
+}
+
+pub(super) fn file_type(source: &BoxRef<'_>) -> Result<FileType> {
+    /// `FtypBox` does have a name, but no box has a field of that type.
+    struct Holder(mp4::FtypBox);
+    let len = source.payload().len();
+    if len < 8 {
+        exactly(source, 8)?;
+    }
+    if !len.is_multiple_of(4) || len > limits::SMALL_BOX {
+        let cause = Cause::Value("the length is no whole number of brands within the limit");
+        return Err(source.error(cause));
+    }
+    let found = decode(|holder: &Holder| Some(&holder.0), source)?;
+    Ok(FileType {
+        major_brand: FourCc(found.major_brand.value),
+        minor_version: found.minor_version,
+        compatible_brands: found
+            .compatible_brands
+            .iter()
+            .map(|brand| FourCc(brand.value))
+            .collect(),
+    })
+}
+
+pub(super) fn mvhd(source: &BoxRef<'_>) -> Result<Mvhd> {
+    versioned(source, 100, 112)?;
+    let found = decode(|moov: &MoovBox| Some(&moov.mvhd), source)?;
+    let m = &found.matrix;
+    Ok(Mvhd {
+        creation_time: found.creation_time,
+        timescale: found.timescale,
+        duration: found.duration,
+        rate: found.rate.raw_value(),
+        volume: found.volume.raw_value(),
+        matrix: [m.a, m.b, m.u, m.c, m.d, m.v, m.x, m.y, m.w],
+        next_track_id: found.next_track_id,
+    })
+}
+
+pub(super) fn tkhd(source: &BoxRef<'_>) -> Result<Tkhd> {
+    versioned(source, 84, 96)?;
+    let found = decode(
+        |moov: &MoovBox| moov.traks.first().map(|trak| &trak.tkhd),
+        source,
+    )?;
+    let m = &found.matrix;
+    Ok(Tkhd {
+        flags: found.flags,
+        creation_time: found.creation_time,
+        track_id: found.track_id,
+        duration: found.duration,
+        // The crate has these two unsigned.
+        layer: i16::from_be_bytes(found.layer.to_be_bytes()),
+        alternate_group: i16::from_be_bytes(found.alternate_group.to_be_bytes()),
+        volume: found.volume.raw_value(),
+        matrix: [m.a, m.b, m.u, m.c, m.d, m.v, m.x, m.y, m.w],
+        width: found.width.raw_value(),
+        height: found.height.raw_value(),
+    })
+}
+
+pub(super) fn mdhd(source: &BoxRef<'_>) -> Result<Mdhd> {
+    versioned(source, 24, 36)?;
+    let found = decode(
+        |moov: &MoovBox| moov.traks.first().map(|trak| &trak.mdia.mdhd),
+        source,
+    )?;
+    Ok(Mdhd {
+        creation_time: found.creation_time,
+        timescale: found.timescale,
+        duration: found.duration,
+        language: found.language,
+    })
+}
+
+pub(super) fn mehd(source: &BoxRef<'_>) -> Result<Mehd> {
+    versioned(source, 8, 12)?;
+    let found = decode(
+        |moov: &MoovBox| moov.mvex.as_ref().and_then(|mvex| mvex.mehd.as_ref()),
+        source,
+    )?;
+    Ok(Mehd {
+        fragment_duration: found.fragment_duration,
+    })
+}
+
+pub(super) fn trex(source: &BoxRef<'_>) -> Result<Trex> {
+    source.reader().version_and_flags(0)?;
+    exactly(source, 24)?;
+    let found = decode(
+        |moov: &MoovBox| moov.mvex.as_ref().map(|mvex| &mvex.trex),
+        source,
+    )?;
+    Ok(Trex {
+        track_id: found.track_id,
+        default_sample_description_index: found.default_sample_description_index,
+        default_sample_duration: found.default_sample_duration,
+        default_sample_size: found.default_sample_size,
+        default_sample_flags: found.default_sample_flags,
+    })
+}
+
+pub(super) fn mfhd(source: &BoxRef<'_>) -> Result<Mfhd> {
+    source.reader().version_and_flags(0)?;
+    exactly(source, 8)?;
+    let found = decode(|moof: &MoofBox| Some(&moof.mfhd), source)?;
+    Ok(Mfhd {
+        sequence_number: found.sequence_number,
+    })
+}
+
+pub(super) fn tfhd(source: &BoxRef<'_>) -> Result<Tfhd> {
+    let (_, flags) = source.reader().version_and_flags(0)?;
+    let optional = [(0x01, 8), (0x02, 4), (0x08, 4), (0x10, 4), (0x20, 4)];
+    let present = optional.iter().filter(|(bit, _)| flags & bit != 0);
+    exactly(
+        source,
+        present.fold(8, |sum: u64, (_, len)| sum.saturating_add(*len)),
+    )?;
+    let found = decode(
+        |moof: &MoofBox| moof.trafs.first().map(|traf| &traf.tfhd),
+        source,
+    )?;
+    Ok(Tfhd {
+        flags,
+        track_id: found.track_id,
+        base_data_offset: found.base_data_offset,
+        sample_description_index: found.sample_description_index,
+        default_sample_duration: found.default_sample_duration,
+        default_sample_size: found.default_sample_size,
+        default_sample_flags: found.default_sample_flags,
+    })
+}
+
+pub(super) fn tfdt(source: &BoxRef<'_>) -> Result<Tfdt> {
+    versioned(source, 8, 12)?;
+    let found = decode(
+        |moof: &MoofBox| moof.trafs.first().and_then(|traf| traf.tfdt.as_ref()),
+        source,
+    )?;
+    Ok(Tfdt {
+        version: found.version,
+        base_media_decode_time: found.base_media_decode_time,
+    })
+}
+
+/// Only for runs with per-sample fields: their count is backed by bytes.
+pub(super) fn trun(source: &BoxRef<'_>) -> Result<Trun> {
+    let mut reader = source.reader();
+    let (_, flags) = reader.version_and_flags(1)?;
+    let count = reader.u32()?;
+    let each = u64::from((flags & Trun::PER_SAMPLE).count_ones()).saturating_mul(4);
+    let fixed = [Trun::DATA_OFFSET, Trun::FIRST_SAMPLE_FLAGS]
+        .iter()
+        .filter(|bit| flags & **bit != 0)
+        .fold(8, |sum: u64, _| sum.saturating_add(4));
+    if each == 0 {
+        return Err(source.error(Cause::Value("a run without per-sample fields")));
+    }
+    exactly(
+        source,
+        fixed.saturating_add(u64::from(count).saturating_mul(each)),
+    )?;
+    let found = decode(
+        |moof: &MoofBox| moof.trafs.first().and_then(|traf| traf.trun.as_ref()),
+        source,
+    )?;
+    let signed = |offset: &u32| i64::from(i32::from_be_bytes(offset.to_be_bytes()));
+    Ok(Trun {
+        version: found.version,
+        flags,
+        sample_count: found.sample_count,
+        data_offset: found.data_offset,
+        first_sample_flags: found.first_sample_flags,
+        durations: found.sample_durations,
+        sizes: found.sample_sizes,
+        sample_flags: found.sample_flags,
+        // The crate has them unsigned in both versions.
+        composition_offsets: match found.version {
+            0 => found
+                .sample_cts
+                .iter()
+                .map(|offset| i64::from(*offset))
+                .collect(),
+            _ => found.sample_cts.iter().map(signed).collect(),
+        },
+    })
+}
