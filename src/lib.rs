@@ -1,6 +1,7 @@
 //! `pavs` is the server that cameras push to: it gives them an identity, takes their CMAF media over
 //! mutual TLS, stores every byte, and says what is in it.
 
+pub mod cmaf;
 mod error;
 pub mod isobmff;
 
