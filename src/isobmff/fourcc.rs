@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A four-character code, kept as its bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FourCc(pub [u8; 4]);
 
 impl FourCc {

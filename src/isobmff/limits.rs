@@ -14,8 +14,8 @@ pub const BOXES: usize = 1 << 16;
 /// (`moov > trak > mdia > minf > stbl > stsd > encv > sinf > schi > tenc`).
 pub const DEPTH: usize = 32;
 
-/// Most entries that are read from one `stsd` or one `dref`.
-pub const SAMPLE_ENTRIES: u32 = 16;
+/// Most entries that are read from one `stsd`.
+pub const SAMPLE_ENTRIES: usize = 16;
 
 /// Most tracks that are read from one `moov`.
 pub const TRACKS: usize = 64;

@@ -134,6 +134,26 @@ impl Stream {
         }
     }
 
+    /// How many of the next bytes only serve to be passed over; they need not be read but can be
+    /// given to [`Stream::pass`]. `u64::MAX` in a box that goes to the end of the file.
+    #[must_use]
+    pub fn to_pass(&self) -> u64 {
+        match self.state {
+            State::Passing { left, .. } => left.unwrap_or(u64::MAX),
+            _ => 0,
+        }
+    }
+
+    /// Passes over `count` bytes as if they had been pushed, at most [`Stream::to_pass`].
+    pub fn pass(&mut self, count: u64) {
+        let count = count.min(self.to_pass());
+        if let State::Passing { place, left } = self.state {
+            let left = left.map(|left| left.saturating_sub(count));
+            self.state = State::Passing { place, left };
+            self.offset = self.offset.saturating_add(count);
+        }
+    }
+
     /// Says that no more bytes come. The end of a box that goes to the end of the file is an event.
     ///
     /// # Errors

@@ -5,17 +5,22 @@
 //! length that version and flags ask for; a box that is longer is refused as one that is shorter,
 //! because what the crate makes of the rest is not defined.
 //!
-//! | goes through the crate                          | read by our own code instead, because        |
-//! |--------------------------------------------------|-----------------------------------------------|
-//! | ftyp styp mvhd tkhd mdhd mehd trex mfhd tfhd tfdt | containers: a child of size 0 hangs the crate |
-//! | trun with per-sample fields                       | bare trun: loops for counts without bytes     |
-//! |                                                   | hdlr: drops the last byte of the name         |
+//! | goes through the crate               | read by our own code instead, because          |
+//! |---------------------------------------|-------------------------------------------------|
+//! | `ftyp` `styp` `mvhd` `tkhd` `mdhd`    | containers: a child of size 0 hangs the crate   |
+//! | `mehd` `trex` `mfhd` `tfhd` `tfdt`    | `hdlr`: the last byte of the name is dropped    |
+//! | `trun` with per-sample fields         | bare `trun`: loops for counts without bytes     |
+//! | `elst` `stts` `ctts`, `stsz` of sizes | `stsz` of one size: the same                    |
+//! | `avcC`                                | sample entries, `esds`, `vpcC`: wrong or partial |
 
 use std::io::Cursor;
 
 use mp4::{MoofBox, MoovBox, ReadBox};
 
-use super::boxes::{FileType, Mdhd, Mehd, Mfhd, Mvhd, Tfdt, Tfhd, Tkhd, Trex, Trun};
+use super::boxes::{
+    AvcC, Ctts, Edit, Elst, FileType, Mdhd, Mehd, Mfhd, Mvhd, Stsz, Stts, Tfdt, Tfhd, Tkhd, Trex,
+    Trun,
+};
 use super::reader::length;
 use super::{BoxRef, Cause, FourCc, Result, limits};
 
@@ -243,5 +248,153 @@ pub(super) fn trun(source: &BoxRef<'_>) -> Result<Trun> {
                 .collect(),
             _ => found.sample_cts.iter().map(signed).collect(),
         },
+    })
+}
+
+/// Requires a full box of version `max` or less whose entries of `entry` bytes, counted by the 32
+/// bits at `at` in the payload, fill it.
+fn table(source: &BoxRef<'_>, max: u8, at: usize, entry: u64) -> Result<u8> {
+    let mut reader = source.reader();
+    let (version, _) = reader.version_and_flags(max)?;
+    reader.skip(at.saturating_sub(4))?;
+    let count = reader.count(entry)?;
+    let fields = u64::try_from(at).unwrap_or(u64::MAX).saturating_add(4);
+    exactly(
+        source,
+        u64::from(count)
+            .saturating_mul(entry)
+            .saturating_add(fields),
+    )?;
+    Ok(version)
+}
+
+pub(super) fn elst(source: &BoxRef<'_>) -> Result<Elst> {
+    let version = source.reader().version_and_flags(1)?.0;
+    table(source, 1, 4, if version == 0 { 12 } else { 20 })?;
+    let found = decode(
+        |moov: &MoovBox| {
+            let edts = moov.traks.first().and_then(|trak| trak.edts.as_ref());
+            edts.and_then(|edts| edts.elst.as_ref())
+        },
+        source,
+    )?;
+    // The crate does not extend the sign of the 32-bit form.
+    let media_time = |raw: u64| match (version, u32::try_from(raw)) {
+        (0, Ok(short)) => i64::from(i32::from_be_bytes(short.to_be_bytes())),
+        _ => i64::from_be_bytes(raw.to_be_bytes()),
+    };
+    Ok(Elst {
+        edits: found
+            .entries
+            .iter()
+            .map(|entry| Edit {
+                segment_duration: entry.segment_duration,
+                media_time: media_time(entry.media_time),
+                rate: i16::from_be_bytes(entry.media_rate.to_be_bytes()),
+            })
+            .collect(),
+    })
+}
+
+pub(super) fn stts(source: &BoxRef<'_>) -> Result<Stts> {
+    table(source, 0, 4, 8)?;
+    let found = decode(
+        |moov: &MoovBox| moov.traks.first().map(|trak| &trak.mdia.minf.stbl.stts),
+        source,
+    )?;
+    Ok(Stts {
+        runs: found
+            .entries
+            .iter()
+            .map(|entry| (entry.sample_count, entry.sample_delta))
+            .collect(),
+    })
+}
+
+pub(super) fn ctts(source: &BoxRef<'_>) -> Result<Ctts> {
+    let version = table(source, 1, 4, 8)?;
+    let found = decode(
+        |moov: &MoovBox| {
+            let trak = moov.traks.first();
+            trak.and_then(|trak| trak.mdia.minf.stbl.ctts.as_ref())
+        },
+        source,
+    )?;
+    // The crate has them signed in both versions.
+    let offset = |raw: i32| match version {
+        0 => i64::from(u32::from_be_bytes(raw.to_be_bytes())),
+        _ => i64::from(raw),
+    };
+    Ok(Ctts {
+        runs: found
+            .entries
+            .iter()
+            .map(|entry| (entry.sample_count, offset(entry.sample_offset)))
+            .collect(),
+    })
+}
+
+pub(super) fn stsz(source: &BoxRef<'_>) -> Result<Stsz> {
+    let mut reader = source.reader();
+    reader.version_and_flags(0)?;
+    let (sample_size, sample_count) = (reader.u32()?, reader.u32()?);
+    if sample_size != 0 {
+        // The count is backed by nothing: not for the crate.
+        exactly(source, 12)?;
+        return Ok(Stsz {
+            sample_size,
+            sample_count,
+            sizes: Vec::new(),
+        });
+    }
+    table(source, 0, 8, 4)?;
+    let found = decode(
+        |moov: &MoovBox| moov.traks.first().map(|trak| &trak.mdia.minf.stbl.stsz),
+        source,
+    )?;
+    Ok(Stsz {
+        sample_size,
+        sample_count: found.sample_count,
+        sizes: found.sample_sizes,
+    })
+}
+
+/// What follows the parameter sets (chroma format and depths of the high profiles) may be there.
+pub(super) fn avcc(source: &BoxRef<'_>) -> Result<AvcC> {
+    let mut reader = source.reader();
+    let version = reader.u8()?;
+    if version != 1 {
+        return Err(source.error(Cause::Version { found: version }));
+    }
+    reader.skip(4)?;
+    for mask in [0x1f, 0xff] {
+        for _ in 0..reader.u8()? & mask {
+            let len = usize::from(reader.u16()?);
+            reader.skip(len)?;
+        }
+    }
+    let found = decode(
+        |moov: &MoovBox| {
+            let trak = moov.traks.first();
+            trak.and_then(|trak| trak.mdia.minf.stbl.stsd.avc1.as_ref())
+                .map(|avc1| &avc1.avcc)
+        },
+        source,
+    )?;
+    Ok(AvcC {
+        profile: found.avc_profile_indication,
+        compatibility: found.profile_compatibility,
+        level: found.avc_level_indication,
+        nal_length_size: (found.length_size_minus_one & 0x03).saturating_add(1),
+        sps: found
+            .sequence_parameter_sets
+            .into_iter()
+            .map(|nal| nal.bytes)
+            .collect(),
+        pps: found
+            .picture_parameter_sets
+            .into_iter()
+            .map(|nal| nal.bytes)
+            .collect(),
     })
 }
