@@ -37,6 +37,8 @@ pub struct TrafSummary {
     pub sample_count: u64,
     /// Ticks.
     pub duration: u64,
+    /// Largest number of ticks that divides the duration of every sample.
+    pub tick: u64,
     /// Bytes.
     pub size: u64,
     /// The first sample is a sync sample. True where nothing is said; false without samples.
@@ -63,6 +65,7 @@ impl TrafSummary {
             decode_time: traf.tfdt.map(|tfdt| tfdt.base_media_decode_time),
             sample_count: 0,
             duration: 0,
+            tick: 0,
             size: 0,
             sync: traf
                 .truns
@@ -83,9 +86,23 @@ impl TrafSummary {
                 .duration
                 .saturating_add(total(&trun.durations, duration, count));
             sum.size = sum.size.saturating_add(total(&trun.sizes, size, count));
+            sum.tick = match trun.durations.as_slice() {
+                [] if count > 0 => common_divisor(sum.tick, u64::from(duration)),
+                durations => durations.iter().fold(sum.tick, |tick, ticks| {
+                    common_divisor(tick, u64::from(*ticks))
+                }),
+            };
         }
         sum
     }
+}
+
+/// Greatest common divisor; the other number where one is 0.
+pub(super) fn common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a.checked_rem(b).unwrap_or(0));
+    }
+    a
 }
 
 fn first_flags(trun: &Trun) -> Option<u32> {

@@ -1,7 +1,10 @@
 //! The CMAF header: `ftyp` and a `moov` that announces fragments.
 
-use crate::isobmff::boxes::{FileType, Hdlr, Mdhd, Mvhd, Tkhd, Trex};
-use crate::isobmff::{BoxRef, Cause, Children, Error, FourCc, Result, check, limits};
+use super::fragment::common_divisor;
+use crate::isobmff::boxes::{
+    Ctts, Edit, Elst, FileType, Hdlr, Mdhd, Mvhd, SampleEntry, Stsd, Stsz, Stts, Tkhd, Trex,
+};
+use crate::isobmff::{BoxPath, BoxRef, Cause, Children, Error, FourCc, Result, check, limits};
 
 /// What a header says about the fragments that follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,10 @@ pub struct TrackHeader {
 pub struct Track {
     /// The number fragments name it by.
     pub id: u32,
+    /// It is enabled.
+    pub enabled: bool,
+    /// Size of the presentation in whole pixels; 0 for what is not seen.
+    pub display_size: (u32, u32),
     /// What kind: `vide`, `soun`, `text`, `subt`, `meta`.
     pub handler: FourCc,
     /// Name of the handler, for people.
@@ -27,10 +34,33 @@ pub struct Track {
     pub timescale: u32,
     /// Three letters, `und` when not known.
     pub language: String,
-    /// Type of the first sample entry (`avc1`, `mp4a`, ...); `None` if there is none.
+    /// Coding of the first sample entry (`avc1`, `mp4a`, ...), as it was before encryption; `None` if
+    /// there is none.
     pub codec: Option<FourCc>,
+    /// The sample entries.
+    pub entries: Vec<SampleEntry>,
+    /// The edit list; usually empty.
+    pub edits: Vec<Edit>,
+    /// The samples that `moov` itself describes: none in a CMAF header.
+    pub table: Option<SampleTable>,
     /// What holds where a fragment says nothing (`trex`).
     pub defaults: Option<Trex>,
+}
+
+/// Sums over the samples of a progressive file's track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SampleTable {
+    /// Number of samples.
+    pub sample_count: u64,
+    /// Ticks.
+    pub duration: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Presentation minus decode time of the first sample, in ticks.
+    pub first_offset: i64,
+    /// Largest number of ticks that divides the duration of every sample but the last run's, which is
+    /// often the odd end of a track.
+    pub tick: u64,
 }
 
 impl TrackHeader {
@@ -54,8 +84,11 @@ impl TrackHeader {
             }
         }
         let end = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let root = crate::isobmff::BoxPath::ROOT;
-        Err(Error::new(&root, end, Cause::Missing(b"moov".into())))
+        Err(Error::new(
+            &BoxPath::ROOT,
+            end,
+            Cause::Missing(b"moov".into()),
+        ))
     }
 
     /// The header made of these two boxes; `None` if `moov` announces no fragments.
@@ -65,15 +98,27 @@ impl TrackHeader {
     /// A box in `moov` cannot be read, or one that every track needs is missing.
     pub fn from_boxes(brands: Option<FileType>, moov: &BoxRef<'_>) -> Result<Option<Self>> {
         check(moov)?;
-        let Some(mvex) = moov.child(b"mvex")? else {
-            return Ok(None);
-        };
+        match moov.child(b"mvex")? {
+            Some(_) => Self::of_movie(brands, moov).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`TrackHeader::from_boxes`], whether fragments are announced or not.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn of_movie(brands: Option<FileType>, moov: &BoxRef<'_>) -> Result<Self> {
+        check(moov)?;
         let mut defaults = Vec::new();
         let mut tracks = Vec::new();
-        for child in mvex.children() {
-            let child = child?;
-            if child.kind == b"trex" && defaults.len() < limits::TRACKS {
-                defaults.push(Trex::decode(&child)?);
+        if let Some(mvex) = moov.child(b"mvex")? {
+            for child in mvex.children() {
+                let child = child?;
+                if child.kind == b"trex" && defaults.len() < limits::TRACKS {
+                    defaults.push(Trex::decode(&child)?);
+                }
             }
         }
         for child in moov.children() {
@@ -85,11 +130,11 @@ impl TrackHeader {
                 tracks.push(Track::read(&child, &defaults)?);
             }
         }
-        Ok(Some(Self {
+        Ok(Self {
             brands,
             movie_timescale: Mvhd::decode(&moov.expect(b"mvhd")?)?.timescale,
             tracks,
-        }))
+        })
     }
 
     /// The track with this number.
@@ -105,22 +150,67 @@ impl Track {
         let mdia = trak.expect(b"mdia")?;
         let mdhd = Mdhd::decode(&mdia.expect(b"mdhd")?)?;
         let hdlr = Hdlr::decode(&mdia.expect(b"hdlr")?)?;
-        let stsd = mdia.expect(b"minf")?.expect(b"stbl")?.expect(b"stsd")?;
-        let mut entries = stsd.reader();
-        entries.version_and_flags(1)?;
-        entries.u32()?;
-        let first = Children::of(&entries).next().transpose()?;
+        let stbl = mdia.expect(b"minf")?.expect(b"stbl")?;
+        let entries = Stsd::decode(&stbl.expect(b"stsd")?)?.entries;
+        let edits = match trak.child(b"edts")? {
+            Some(edts) => match edts.child(b"elst")? {
+                Some(elst) => Elst::decode(&elst)?.edits,
+                None => Vec::new(),
+            },
+            None => Vec::new(),
+        };
         Ok(Self {
             id: tkhd.track_id,
+            enabled: tkhd.flags & Tkhd::ENABLED != 0,
+            display_size: (tkhd.width >> 16, tkhd.height >> 16),
             handler: hdlr.handler,
             handler_name: hdlr.name,
             timescale: mdhd.timescale,
             language: mdhd.language,
-            codec: first.map(|entry| entry.kind),
+            codec: entries.first().map(SampleEntry::format),
+            entries,
+            edits,
+            table: SampleTable::read(&stbl)?,
             defaults: defaults
                 .iter()
                 .find(|trex| trex.track_id == tkhd.track_id)
                 .copied(),
         })
+    }
+}
+
+impl SampleTable {
+    /// Adds up the tables of `stbl`; `None` if they are empty.
+    fn read(stbl: &BoxRef<'_>) -> Result<Option<Self>> {
+        let mut sum = Self::default();
+        if let Some(stts) = stbl.child(b"stts")? {
+            let stts = Stts::decode(&stts)?;
+            let regular = match stts.runs.as_slice() {
+                [regular @ .., (1, _)] if !regular.is_empty() => regular,
+                all => all,
+            };
+            sum.tick = regular.iter().fold(0, |tick, (_, ticks)| {
+                common_divisor(tick, u64::from(*ticks))
+            });
+            for (count, ticks) in stts.runs {
+                let (count, ticks) = (u64::from(count), u64::from(ticks));
+                sum.sample_count = sum.sample_count.saturating_add(count);
+                sum.duration = sum.duration.saturating_add(count.saturating_mul(ticks));
+            }
+        }
+        if let Some(stsz) = stbl.child(b"stsz")? {
+            let stsz = Stsz::decode(&stsz)?;
+            sum.size = if stsz.sample_size == 0 {
+                let sizes = stsz.sizes.iter().map(|size| u64::from(*size));
+                sizes.fold(0, u64::saturating_add)
+            } else {
+                u64::from(stsz.sample_size).saturating_mul(u64::from(stsz.sample_count))
+            };
+        }
+        if let Some(ctts) = stbl.child(b"ctts")? {
+            let ctts = Ctts::decode(&ctts)?;
+            sum.first_offset = ctts.runs.first().map_or(0, |(_, offset)| *offset);
+        }
+        Ok((sum.sample_count > 0).then_some(sum))
     }
 }

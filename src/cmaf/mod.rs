@@ -7,6 +7,7 @@
 //!
 //! Every byte of a CMAF body belongs to exactly one of these. This module knows no HTTP and no disk.
 
+pub mod codec;
 mod fragment;
 mod header;
 mod ingest;
@@ -14,5 +15,5 @@ mod ingest;
 pub(crate) mod samples;
 
 pub use fragment::{Defaults, TrafSummary};
-pub use header::{Track, TrackHeader};
+pub use header::{SampleTable, Track, TrackHeader};
 pub use ingest::{BodyScanner, FragmentSeen, HeaderSeen, ScanEvent, Start};
