@@ -4,5 +4,6 @@
 pub mod cmaf;
 mod error;
 pub mod isobmff;
+pub mod probe;
 
 pub use error::{Error, Kind, Result};

@@ -1,0 +1,417 @@
+//! One track in ffprobe's words.
+
+use crate::cmaf::Track;
+use crate::cmaf::codec::aac::AudioSpecificConfig;
+use crate::cmaf::codec::{Chroma, Colour, Picture, av1, h264, hevc};
+use crate::isobmff::boxes::{Configuration, SampleEntry, Visual};
+
+use super::names;
+use super::report::{
+    AudioReport, Disposition, StreamReport, StreamTags, VideoReport, bit_rate, micros, seconds,
+};
+use super::walk::Sums;
+
+pub(super) fn report(
+    index: usize,
+    track: &Track,
+    sums: &Sums,
+    movie_timescale: u32,
+) -> StreamReport {
+    let none = SampleEntry::default();
+    let entry = track.entries.first().unwrap_or(&none);
+    let codec = Codec::of(entry);
+    let start = start_pts(track, sums, movie_timescale);
+    let video = entry
+        .visual
+        .as_ref()
+        .map(|visual| video(&codec, entry, visual, track, sums));
+    let (r_frame_rate, avg_frame_rate) = match video {
+        Some(_) => frame_rates(&codec, track, sums),
+        None => ("0/0".to_owned(), "0/0".to_owned()),
+    };
+    let tag = entry.format();
+    StreamReport {
+        index,
+        codec_name: codec.name,
+        profile: codec.profile.clone(),
+        codec_type: match (&entry.visual, &entry.audio) {
+            (Some(_), _) => "video",
+            (None, Some(_)) => "audio",
+            // ffprobe knows no decoder for what subtitles are made of in CMAF.
+            (None, None) => "data",
+        },
+        codec_tag_string: tag.to_string(),
+        codec_tag: format!("{:#010x}", u32::from_le_bytes(tag.0)),
+        video,
+        audio: audio(&codec, entry),
+        id: format!("{:#x}", track.id),
+        r_frame_rate,
+        avg_frame_rate,
+        time_base: format!("1/{}", track.timescale),
+        start_pts: start,
+        start_time: start.map(|pts| seconds(micros(i128::from(pts), track.timescale))),
+        duration_ts: sums.duration,
+        duration: seconds(micros(i128::from(sums.duration), track.timescale)),
+        bit_rate: bit_rate(sums.size, sums.duration, track.timescale),
+        nb_frames: sums.samples.to_string(),
+        disposition: Disposition {
+            default: u8::from(track.enabled),
+            ..Disposition::default()
+        },
+        tags: StreamTags {
+            language: track.language.clone(),
+            handler_name: track.handler_name.clone(),
+            encoder: entry
+                .visual
+                .as_ref()
+                .map(|visual| visual.compressor.clone())
+                .unwrap_or_default(),
+        },
+    }
+}
+
+/// Presentation time of the first sample in ticks, after the edit list.
+///
+/// As ffprobe has it: where composition offsets are negative, everything is moved up by the lowest
+/// of them, and a file with a sample table does not start before its first edit.
+pub(super) fn start_pts(track: &Track, sums: &Sums, movie_timescale: u32) -> Option<i64> {
+    let first = sums.first?;
+    let mut empty = 0i128;
+    let mut skipped = 0i128;
+    for edit in &track.edits {
+        if edit.media_time >= 0 {
+            skipped = i128::from(edit.media_time);
+            break;
+        }
+        let ticks = i128::from(edit.segment_duration) * i128::from(track.timescale);
+        empty += ticks / i128::from(movie_timescale.max(1));
+    }
+    let presented =
+        i128::from(first.decode_time) + i128::from(first.offset) + i128::from(first.negative)
+            - skipped;
+    let presented = if first.in_table {
+        presented.max(0)
+    } else {
+        presented
+    };
+    i64::try_from(presented + empty).ok()
+}
+
+/// What the configuration says, before it is put into fields.
+#[derive(Default)]
+struct Codec {
+    name: Option<&'static str>,
+    profile: Option<String>,
+    level: Option<u32>,
+    picture: Option<Picture>,
+    audio: Option<AudioFacts>,
+    /// ffprobe has names of its own for pixels in full range.
+    jpeg_names: bool,
+    /// ffprobe reports the size before cropping.
+    shows_coded_size: bool,
+    /// ffprobe takes the parameter sets into account even where there are no samples.
+    read_at_once: bool,
+}
+
+struct AudioFacts {
+    sample_rate: u32,
+    channels: Option<u32>,
+    sample_fmt: &'static str,
+}
+
+impl Codec {
+    fn of(entry: &SampleEntry) -> Self {
+        let named = |name| Self {
+            name: Some(name),
+            ..Self::default()
+        };
+        match &entry.configuration {
+            Some(Configuration::Avc(avcc)) => {
+                let sps = avcc.sps.first().and_then(|nal| h264::Sps::read(nal));
+                let profile = names::h264_profile(avcc.profile, avcc.compatibility);
+                Self {
+                    profile: Some(profile.map_or_else(|| avcc.profile.to_string(), str::to_owned)),
+                    level: Some(u32::from(avcc.level)),
+                    picture: sps.map(|sps| sps.picture),
+                    jpeg_names: true,
+                    ..named("h264")
+                }
+            }
+            Some(Configuration::Hevc(hvcc)) => {
+                let sps = hvcc.sps().and_then(hevc::Sps::read);
+                let profile = names::hevc_profile(hvcc.profile);
+                Self {
+                    profile: Some(profile.map_or_else(|| hvcc.profile.to_string(), str::to_owned)),
+                    level: Some(u32::from(hvcc.level)),
+                    picture: sps.map(|sps| sps.picture),
+                    jpeg_names: true,
+                    shows_coded_size: true,
+                    read_at_once: true,
+                    ..named("hevc")
+                }
+            }
+            Some(Configuration::Vvc(vvcc)) => {
+                let ptl = vvcc.ptl.as_ref();
+                Self {
+                    profile: ptl.map(|ptl| {
+                        names::vvc_profile(ptl.profile)
+                            .map_or_else(|| ptl.profile.to_string(), str::to_owned)
+                    }),
+                    level: ptl.map(|ptl| u32::from(ptl.level)),
+                    picture: ptl.map(|ptl| Picture {
+                        width: u32::from(ptl.width),
+                        height: u32::from(ptl.height),
+                        coded_width: u32::from(ptl.width),
+                        coded_height: u32::from(ptl.height),
+                        chroma: Chroma::from_idc(u32::from(ptl.chroma_format)).unwrap_or_default(),
+                        bit_depth: ptl.bit_depth,
+                        ..Picture::default()
+                    }),
+                    ..named("vvc")
+                }
+            }
+            Some(Configuration::Av1(av1c)) => {
+                let header = av1::SequenceHeader::find(&av1c.obus);
+                Self {
+                    profile: names::av1_profile(av1c.profile).map(str::to_owned),
+                    level: Some(u32::from(av1c.level)),
+                    picture: header.map(|header| header.picture),
+                    ..named("av1")
+                }
+            }
+            Some(Configuration::Vp(vpcc)) => {
+                let visual = entry.visual.clone().unwrap_or_default();
+                let (width, height) = (u32::from(visual.width), u32::from(visual.height));
+                let vp9 = entry.format() == b"vp09";
+                Self {
+                    profile: vp9.then(|| format!("Profile {}", vpcc.profile)),
+                    level: (vpcc.level > 0).then_some(u32::from(vpcc.level)),
+                    picture: Some(Picture {
+                        width,
+                        height,
+                        coded_width: width,
+                        coded_height: height,
+                        chroma: match vpcc.chroma_subsampling {
+                            2 => Chroma::C422,
+                            3 => Chroma::C444,
+                            _ => Chroma::C420,
+                        },
+                        bit_depth: vpcc.bit_depth,
+                        colour: Colour {
+                            full_range: Some(vpcc.full_range),
+                            primaries: u16::from(vpcc.primaries),
+                            transfer: u16::from(vpcc.transfer),
+                            matrix: u16::from(vpcc.matrix),
+                        },
+                        ..Picture::default()
+                    }),
+                    ..named(if vp9 { "vp9" } else { "vp8" })
+                }
+            }
+            Some(Configuration::Mpeg4(esds)) => Self::of_mpeg4(esds.object_type, &esds.specific),
+            Some(Configuration::Opus(dops)) => Self {
+                audio: Some(AudioFacts {
+                    sample_rate: 48_000,
+                    channels: Some(u32::from(dops.channels)),
+                    sample_fmt: "fltp",
+                }),
+                ..named("opus")
+            },
+            Some(Configuration::Flac(dfla)) => Self {
+                audio: Some(AudioFacts {
+                    sample_rate: dfla.sample_rate,
+                    channels: Some(u32::from(dfla.channels)),
+                    sample_fmt: if dfla.bits_per_sample > 16 {
+                        "s32"
+                    } else {
+                        "s16"
+                    },
+                }),
+                ..named("flac")
+            },
+            Some(Configuration::Ac3(_)) => named("ac3"),
+            Some(Configuration::Ec3(_)) => named("eac3"),
+            Some(Configuration::WebVtt(_)) => named("webvtt"),
+            Some(Configuration::Ttml(_)) => named("ttml"),
+            Some(Configuration::Uri(_)) | None => Self::default(),
+        }
+    }
+
+    fn of_mpeg4(object_type: u8, specific: &[u8]) -> Self {
+        let name = match object_type {
+            0x40 | 0x66..=0x68 => "aac",
+            0x69 | 0x6b => "mp3",
+            0xa5 => "ac3",
+            0xa6 => "eac3",
+            0xad => "opus",
+            0xc1 => "flac",
+            _ => return Self::default(),
+        };
+        let config = AudioSpecificConfig::read(specific).filter(|_| name == "aac");
+        Self {
+            name: Some(name),
+            profile: config.and_then(|config| {
+                let sbr = config.sbr_rate.is_some();
+                names::aac_profile(config.object_type, sbr, config.parametric_stereo)
+                    .map(str::to_owned)
+            }),
+            audio: config.map(|config| AudioFacts {
+                sample_rate: config.sbr_rate.unwrap_or(config.sample_rate),
+                channels: config.channels().map(u32::from),
+                sample_fmt: "fltp",
+            }),
+            ..Self::default()
+        }
+    }
+}
+
+fn video(
+    codec: &Codec,
+    entry: &SampleEntry,
+    visual: &Visual,
+    track: &Track,
+    sums: &Sums,
+) -> VideoReport {
+    let stored = (u32::from(visual.width), u32::from(visual.height));
+    let picture = codec.picture.as_ref();
+    let (width, height) = picture
+        .filter(|_| codec.name != Some("vvc"))
+        .map_or(stored, |picture| (picture.width, picture.height));
+    let (coded_width, coded_height) = match picture {
+        Some(picture) if codec.shows_coded_size => (picture.coded_width, picture.coded_height),
+        _ => (width, height),
+    };
+    let pixel_aspect = pixel_aspect(entry, stored, track)
+        .or(picture.and_then(|picture| picture.pixel_aspect))
+        .filter(|(w, h)| *w > 0 && *h > 0);
+    let colour = colour(entry, picture);
+    let seen = sums.samples > 0 || codec.read_at_once;
+    VideoReport {
+        width,
+        height,
+        coded_width,
+        coded_height,
+        has_b_frames: picture
+            .and_then(|picture| picture.reorder_frames)
+            .filter(|_| seen)
+            .unwrap_or(0),
+        sample_aspect_ratio: pixel_aspect.map(|(w, h)| ratio(u64::from(w), u64::from(h), ':')),
+        display_aspect_ratio: pixel_aspect.map(|(w, h)| {
+            let across = u64::from(width) * u64::from(w);
+            ratio(across, u64::from(height) * u64::from(h), ':')
+        }),
+        pix_fmt: picture.map(|picture| {
+            names::pixel_format(picture.chroma, picture.bit_depth, colour, codec.jpeg_names)
+        }),
+        level: codec.level,
+        color_range: colour.full_range.map(|full| if full { "pc" } else { "tv" }),
+        color_space: names::matrix(colour.matrix),
+        color_transfer: names::transfer(colour.transfer),
+        color_primaries: names::primaries(colour.primaries),
+        chroma_location: picture.and_then(|picture| match codec.name {
+            Some("h264" | "hevc") if picture.chroma == Chroma::C420 => {
+                names::chroma_location(picture.chroma_location.unwrap_or(0))
+            }
+            _ => picture.chroma_location.and_then(names::chroma_location),
+        }),
+        field_order: field_order(entry, picture),
+    }
+}
+
+/// From the container: `pasp`, or a presentation whose shape is not that of the picture.
+fn pixel_aspect(entry: &SampleEntry, stored: (u32, u32), track: &Track) -> Option<(u32, u32)> {
+    if let Some(pasp) = entry.pasp {
+        return Some((pasp.h_spacing, pasp.v_spacing));
+    }
+    let shown = track.display_size;
+    if shown == stored || shown.0 == 0 || shown.1 == 0 || stored.0 == 0 || stored.1 == 0 {
+        return None;
+    }
+    let across = u64::from(stored.1) * u64::from(shown.0);
+    let down = u64::from(stored.0) * u64::from(shown.1);
+    let divisor = common_divisor(across, down);
+    let short = |n: u64| u32::try_from(n / divisor).ok();
+    Some((short(across)?, short(down)?))
+}
+
+/// The bitstream counts; what it leaves open comes from `colr`.
+fn colour(entry: &SampleEntry, picture: Option<&Picture>) -> Colour {
+    let mut colour = picture.map(|picture| picture.colour).unwrap_or_default();
+    if let Some(colr) = entry.colr {
+        let open = |own: &mut u16, other: u16| {
+            if *own == 2 {
+                *own = other;
+            }
+        };
+        open(&mut colour.primaries, colr.primaries);
+        open(&mut colour.transfer, colr.transfer);
+        open(&mut colour.matrix, colr.matrix);
+        colour.full_range = colour.full_range.or(colr.full_range);
+    }
+    colour
+}
+
+fn field_order(entry: &SampleEntry, picture: Option<&Picture>) -> Option<&'static str> {
+    if let Some(fiel) = entry.fiel {
+        return Some(match (fiel.fields, fiel.detail) {
+            (1, _) => "progressive",
+            (2, 1) => "tt",
+            (2, 6) => "bb",
+            (2, 9) => "tb",
+            (2, 14) => "bt",
+            _ => return None,
+        });
+    }
+    picture
+        .and_then(|picture| picture.progressive)
+        .and_then(|progressive| progressive.then_some("progressive"))
+}
+
+fn audio(codec: &Codec, entry: &SampleEntry) -> Option<AudioReport> {
+    let fields = entry.audio?;
+    let facts = codec.audio.as_ref();
+    let channels = facts
+        .and_then(|facts| facts.channels)
+        .unwrap_or(u32::from(fields.channels));
+    Some(AudioReport {
+        sample_fmt: facts.map(|facts| facts.sample_fmt),
+        sample_rate: facts
+            .map_or(fields.sample_rate, |facts| facts.sample_rate)
+            .to_string(),
+        channels,
+        channel_layout: names::channel_layout(channels),
+        bits_per_sample: 0,
+    })
+}
+
+/// `r_frame_rate`, the lowest rate that all times are multiples of, and `avg_frame_rate`.
+fn frame_rates(codec: &Codec, track: &Track, sums: &Sums) -> (String, String) {
+    let rate = sums.rate;
+    let timescale = u64::from(track.timescale);
+    if rate.samples == 0 || rate.duration == 0 || rate.tick == 0 {
+        let coded = codec
+            .picture
+            .as_ref()
+            .and_then(|picture| picture.frame_rate);
+        let (num, den) = match coded.filter(|_| codec.read_at_once) {
+            Some((num, den)) => (u64::from(num), u64::from(den)),
+            None => (timescale, 1),
+        };
+        return (ratio(num, den, '/'), "0/0".to_owned());
+    }
+    let average = ratio(timescale.saturating_mul(rate.samples), rate.duration, '/');
+    (ratio(timescale, rate.tick, '/'), average)
+}
+
+/// `a` to `b` in lowest terms.
+fn ratio(a: u64, b: u64, between: char) -> String {
+    let divisor = common_divisor(a, b).max(1);
+    format!("{}{between}{}", a / divisor, b / divisor)
+}
+
+fn common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
