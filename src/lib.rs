@@ -3,7 +3,6 @@
 
 pub mod cmaf;
 mod error;
-pub mod isobmff;
-pub mod probe;
+pub mod pki;
 
 pub use error::{Error, Kind, Result};
