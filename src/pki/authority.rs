@@ -428,6 +428,12 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_is_shared_between_threads() {
+        fn shared<T: Send + Sync>(_: &T) {}
+        shared(&device_root());
+    }
+
+    #[test]
     fn no_private_key_in_debug_output() {
         let root = device_root();
         let issued = root.issue_device(&cam(), a_year()).unwrap();
