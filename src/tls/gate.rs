@@ -1,0 +1,250 @@
+//! From a TCP accept to an HTTP connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum_server::Handle;
+use axum_server::accept::Accept;
+use futures_util::future::{BoxFuture, FutureExt};
+use hyper_util::rt::TokioTimer;
+use rustls::ProtocolVersion;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::activity::Activity;
+use super::identity::Material;
+use super::refusal::{Refusal, RefusalKind};
+use super::request::{Line, Requests};
+use super::watched::Watched;
+use super::wire::Wire;
+use super::{Connection, Error, Identity, Limits, MAX_HEADER_BYTES, Observer, Peer};
+
+/// HTTP/2 streams at the same time on one connection.
+const H2_STREAMS: u32 = 128;
+/// What one stream may send unread: a second and more of 4K video over a distant link.
+const H2_STREAM_WINDOW: u32 = 4 << 20;
+/// What all streams of a connection may send unread: the bound on its memory.
+const H2_CONNECTION_WINDOW: u32 = 8 << 20;
+/// The largest frame. hyper holds one whole; at its default of 16 KiB large uploads cost a third more.
+const H2_FRAME: u32 = 64 << 10;
+/// What one stream holds of a response that the socket does not take yet.
+const H2_SEND_BUFFER: usize = 128 << 10;
+/// A dead HTTP/2 peer is noticed after the two together.
+const H2_PING_INTERVAL: Duration = Duration::from_secs(20);
+const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long, and for how many bytes, a refused client is listened to, so that the answer or alert is
+/// not destroyed by the reset that follows closing a socket with unread data.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: u64 = 1 << 20;
+
+const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    content-type: text/plain\r\n\
+    content-length: 51\r\n\
+    connection: close\r\n\r\n\
+    this port speaks TLS, not plain HTTP: use https://\n";
+
+/// The way in. Cheap to clone; clones share the identity, the limits and the connection count.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Inner>);
+
+struct Inner {
+    material: ArcSwap<Material>,
+    limits: Limits,
+    observer: Arc<dyn Observer>,
+    places: Arc<Semaphore>,
+    opened: AtomicU64,
+}
+
+impl Gate {
+    /// A gate with this identity.
+    ///
+    /// # Errors
+    /// When a certificate or key cannot be read, or key and certificate are no pair.
+    pub(crate) fn new(
+        identity: Identity<'_>,
+        limits: Limits,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, Error> {
+        let places = limits.max_connections.min(Semaphore::MAX_PERMITS);
+        Ok(Self(Arc::new(Inner {
+            material: ArcSwap::from_pointee(Material::read(identity)?),
+            limits,
+            observer,
+            places: Arc::new(Semaphore::new(places)),
+            opened: AtomicU64::new(0),
+        })))
+    }
+
+    /// Replaces the identity for all handshakes from now on. Open connections stay as they are.
+    ///
+    /// # Errors
+    /// As [`Gate::new`]; the old identity then stays in use.
+    pub(crate) fn swap(&self, identity: Identity<'_>) -> Result<(), Error> {
+        self.0.material.store(Arc::new(Material::read(identity)?));
+        Ok(())
+    }
+
+    /// Serves `router` on `listener` until `handle` ends it. Each request carries its [`Connection`]
+    /// and its [`Drain`](super::drain::Drain) in the extensions.
+    ///
+    /// # Errors
+    /// When the listener cannot be used.
+    pub(crate) async fn serve(
+        &self,
+        listener: std::net::TcpListener,
+        router: Router,
+        handle: Handle<SocketAddr>,
+    ) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        let mut server = axum_server::from_tcp(listener)?
+            .acceptor(Acceptor(self.clone()))
+            .handle(handle);
+        let http = server.http_builder();
+        http.http1()
+            // `Watched` has these two limits, apart.
+            .header_read_timeout(None)
+            // ffmpeg closes behind its last byte. hyper must not take that for a reason to drop the
+            // handler which is just storing that upload.
+            .half_close(true);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(H2_STREAMS)
+            .initial_stream_window_size(H2_STREAM_WINDOW)
+            .initial_connection_window_size(H2_CONNECTION_WINDOW)
+            .max_frame_size(H2_FRAME)
+            .max_send_buf_size(H2_SEND_BUFFER)
+            .max_header_list_size(MAX_HEADER_BYTES as u32)
+            .keep_alive_interval(H2_PING_INTERVAL)
+            .keep_alive_timeout(H2_PING_TIMEOUT);
+        server.serve(router.into_make_service()).await
+    }
+
+    /// Everything up to the first request. A refusal has been reported when this returns it.
+    async fn admit(
+        self,
+        tcp: TcpStream,
+        router: Router,
+    ) -> io::Result<(Watched<TlsStream<Wire>>, Requests)> {
+        let gate = &*self.0;
+        let deadline = Instant::now() + gate.limits.handshake;
+        let (remote, local) = (tcp.peer_addr()?, tcp.local_addr()?);
+        let Ok(place) = Arc::clone(&gate.places).try_acquire_owned() else {
+            return Err(gate.refuse(Refusal::limit(remote, gate.limits.max_connections)));
+        };
+        let mut first = [0];
+        match timeout_at(deadline, tcp.peek(&mut first)).await {
+            Err(_) => return Err(gate.refuse(Refusal::silent(remote, gate.limits.handshake))),
+            Ok(Err(error)) => return Err(gate.refuse(Refusal::io(remote, &error))),
+            // A TLS record begins with a number below 25, an HTTP request with its method.
+            Ok(Ok(_)) if first[0].is_ascii_uppercase() => {
+                let error = gate.refuse(Refusal::plain_http(remote));
+                turn_away(tcp).await;
+                return Err(error);
+            }
+            Ok(Ok(_)) => {}
+        }
+        let activity = Activity::new();
+        let wire = Wire::new(tcp, Arc::clone(&activity), gate.limits.write_stall)?;
+        let (config, examiner) = gate.material.load().for_handshake();
+        let handshake = TlsAcceptor::from(config).accept(wire).into_fallible();
+        let stream = match timeout_at(deadline, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err((error, wire))) => {
+                let verdict = examiner.verdict().and_then(Result::err);
+                let error = gate.refuse(Refusal::handshake(remote, &error, verdict));
+                linger(wire).await;
+                return Err(error);
+            }
+            Err(_) => return Err(gate.refuse(Refusal::late(remote, gate.limits.handshake))),
+        };
+        let (_, session) = stream.get_ref();
+        let peer = match (examiner.verdict(), session.peer_certificates()) {
+            (Some(Ok(cert)), Some([leaf, ..])) if cert.der == leaf.as_ref() => {
+                Peer::Verified(Arc::clone(cert))
+            }
+            (None, None) => Peer::Anonymous,
+            _ => {
+                let reason = "the session has another client certificate than the one checked";
+                let refusal = Refusal::new(remote, RefusalKind::Certificate, reason);
+                return Err(gate.refuse(refusal));
+            }
+        };
+        if session.alpn_protocol() == Some(b"h2") {
+            activity.speaks_http2();
+        }
+        let connection = Connection {
+            id: gate.opened.fetch_add(1, Ordering::Relaxed) + 1,
+            remote,
+            local,
+            peer,
+            sni: session.server_name().map(Arc::from),
+            tls_version: match session.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                _ => "TLSv1.3",
+            },
+            cipher: session
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or_default()
+                .into(),
+        };
+        let line = Line::open(
+            connection,
+            Arc::clone(&activity),
+            gate.limits.drain,
+            Arc::clone(&gate.observer),
+            place,
+        );
+        let stream = Watched::new(stream, activity, &gate.limits);
+        Ok((stream, Requests::new(line, router)))
+    }
+}
+
+impl Inner {
+    /// Reports a refusal. The error only ends the connection: axum-server drops it unseen.
+    fn refuse(&self, refusal: Refusal) -> io::Error {
+        self.observer.refused(&refusal);
+        io::Error::other(refusal.reason)
+    }
+}
+
+/// The gate as axum-server sees it; apart from [`Gate`] so that its types stay in here.
+#[derive(Clone)]
+struct Acceptor(Gate);
+
+impl Accept<TcpStream, Router> for Acceptor {
+    type Stream = Watched<TlsStream<Wire>>;
+    type Service = Requests;
+    type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
+
+    fn accept(&self, tcp: TcpStream, router: Router) -> Self::Future {
+        self.0.clone().admit(tcp, router).boxed()
+    }
+}
+
+/// Tells a client that speaks plain HTTP what is wrong.
+async fn turn_away(mut tcp: TcpStream) {
+    if let Ok(Ok(())) = timeout(LINGER, tcp.write_all(USE_HTTPS)).await {
+        linger(tcp).await;
+    }
+}
+
+/// Says goodbye and listens for a moment, so that what was written last is read.
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let goodbye = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    // Whatever comes of it, the connection is over.
+    let _ = timeout(LINGER, goodbye).await;
+}

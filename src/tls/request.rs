@@ -1,0 +1,210 @@
+//! What a connection adds to each of its requests, and what it watches of them.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
+use tower::Service;
+
+use super::activity::{Activity, InFlight, Receiving, Untaken};
+use super::drain::{Budget, Drain, DrainOnDrop};
+use super::{Connection, Observer};
+
+/// Bytes of a request's header section as HTTP/1.1 would send it: target, names, values, separators.
+/// To be compared with [`MAX_HEADER_BYTES`](super::MAX_HEADER_BYTES).
+#[must_use]
+pub(crate) fn header_bytes(target: &axum::http::Uri, fields: &HeaderMap) -> usize {
+    let target = target.path_and_query().map_or(0, |it| it.as_str().len())
+        + target.authority().map_or(0, |it| it.as_str().len());
+    let fields = fields
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    target + fields.sum::<usize>()
+}
+
+/// An open connection. Held by its socket and by whatever is left of its requests; when the last of
+/// them goes, the observer hears that it is closed and its place is free again.
+pub(super) struct Line {
+    pub(super) connection: Connection,
+    pub(super) activity: Arc<Activity>,
+    pub(super) budget: Budget,
+    observer: Arc<dyn Observer>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Line {
+    pub(super) fn open(
+        connection: Connection,
+        activity: Arc<Activity>,
+        budget: Budget,
+        observer: Arc<dyn Observer>,
+        place: OwnedSemaphorePermit,
+    ) -> Arc<Self> {
+        activity.opened();
+        observer.opened(&connection);
+        Arc::new(Self {
+            connection,
+            activity,
+            budget,
+            observer,
+            _place: place,
+        })
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.observer.closed(&self.connection);
+    }
+}
+
+/// The service of one connection: the router, with the connection in each request's extensions.
+#[derive(Clone)]
+pub(super) struct Requests {
+    line: Arc<Line>,
+    router: Router,
+}
+
+impl Requests {
+    pub(super) fn new(line: Arc<Line>, router: Router) -> Self {
+        Self { line, router }
+    }
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Outgoing>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<Body>>::poll_ready(&mut self.router, cx)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let version = request.version();
+        if version == Version::HTTP_2 {
+            self.line.activity.speaks_http2();
+        }
+        let running = Arc::new(Running::begin(&self.line));
+        let drain = Drain::default();
+        let mut request = received(request, &running, drain.clone());
+        let extensions = request.extensions_mut();
+        extensions.insert(self.line.connection.clone());
+        extensions.insert(drain.clone());
+        let answer = self.router.call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            if response.status() == StatusCode::REQUEST_TIMEOUT {
+                drain.off();
+                if version < Version::HTTP_2 {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(header::CONNECTION, close);
+                }
+            }
+            Ok(response.map(|body| Outgoing {
+                untaken: None,
+                body,
+                request: running,
+            }))
+        })
+    }
+}
+
+/// The request with its body counted and drained.
+fn received(request: Request<Incoming>, running: &Arc<Running>, drain: Drain) -> Request<Body> {
+    if request.body().is_end_stream() {
+        return request.map(|_| Body::empty());
+    }
+    let (parts, body) = request.into_parts();
+    let body = Received {
+        body,
+        _receiving: running.line.activity.receive(),
+        _request: Arc::clone(running),
+    };
+    let body = Body::new(DrainOnDrop::new(&parts, body, drain, running.line.budget));
+    Request::from_parts(parts, body)
+}
+
+/// A request of which something is left. Fields drop in order: the count before the line.
+struct Running {
+    _in_flight: InFlight,
+    line: Arc<Line>,
+}
+
+impl Running {
+    fn begin(line: &Arc<Line>) -> Self {
+        Self {
+            _in_flight: line.activity.begin(),
+            line: Arc::clone(line),
+        }
+    }
+}
+
+/// A request body that counts as being received until it is gone.
+struct Received {
+    body: Incoming,
+    _receiving: Receiving,
+    _request: Arc<Running>,
+}
+
+impl HttpBody for Received {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response body that notes when a piece of it waits for the client.
+pub(super) struct Outgoing {
+    untaken: Option<Untaken>,
+    body: Body,
+    request: Arc<Running>,
+}
+
+impl HttpBody for Outgoing {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        this.untaken = None;
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = &polled {
+            this.untaken = Some(this.request.line.activity.hand_out());
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
