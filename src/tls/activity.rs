@@ -1,6 +1,6 @@
 //! What a connection is doing: shared by its socket, its clocks and its requests.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
@@ -9,7 +9,6 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Activity {
     http2: AtomicBool,
-    bodies: AtomicUsize,
     moves: Mutex<Moves>,
 }
 
@@ -30,7 +29,6 @@ impl Activity {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             http2: AtomicBool::new(false),
-            bodies: AtomicUsize::new(0),
             moves: Mutex::new(Moves {
                 begun: 0,
                 in_flight: 0,
@@ -53,11 +51,6 @@ impl Activity {
         self.http2.load(Ordering::Relaxed)
     }
 
-    /// Whether a request body is on its way in.
-    pub(super) fn receives_body(&self) -> bool {
-        self.bodies.load(Ordering::Relaxed) > 0
-    }
-
     /// The handshake is over: idle time counts from here.
     pub(super) fn opened(&self) {
         self.lock().changed = Instant::now();
@@ -70,11 +63,6 @@ impl Activity {
         moves.changed = Instant::now();
         drop(moves);
         InFlight(Arc::clone(self))
-    }
-
-    pub(super) fn receive(self: &Arc<Self>) -> Receiving {
-        self.bodies.fetch_add(1, Ordering::Relaxed);
-        Receiving(Arc::clone(self))
     }
 
     /// A piece of a response was handed to hyper, which asks for the next when it got rid of this one.
@@ -100,16 +88,6 @@ impl Drop for InFlight {
         let mut moves = self.0.lock();
         moves.in_flight -= 1;
         moves.changed = Instant::now();
-    }
-}
-
-/// A request body of which something may still come.
-#[derive(Debug)]
-pub(super) struct Receiving(Arc<Activity>);
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        self.0.bodies.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

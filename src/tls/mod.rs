@@ -9,11 +9,19 @@
 //!  TcpStream ── Wire ── TlsStream ── Watched ── hyper ── Requests ── axum::Router
 //!               │                    │                   │
 //!               quick ACKs,          header, idle and    Connection into the extensions,
-//!               write stall          stuck-h2 clocks     bodies counted and drained
+//!               write stall,         stuck-h2 clocks     bodies drained,
+//!               clients gone                             ffmpeg answered late
 //! ```
 //!
 //! The three share one [`activity::Activity`]: what the connection is doing right now decides which
 //! clock runs. Only this module names rustls. It knows nothing of the CA, the routes or the catalogue.
+//!
+//! # Clients that close without waiting for an answer
+//!
+//! ffmpeg does, and whatever it sent is to be stored. Four things see to that: hyper's `half_close`
+//! (the handler of an upload that is here lives on), a wire that lets the answer to nobody pass for
+//! written (the uploads behind it are read), answers to ffmpeg held back for a moment (see `request`),
+//! and quick ACKs. The last helps clients that do the same and are not ffmpeg.
 //!
 //! # Sessions are not resumed
 //!

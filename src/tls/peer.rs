@@ -334,3 +334,61 @@ fn date(unix_seconds: i64) -> String {
         .and_then(|time| time.format(&Rfc3339).ok())
         .unwrap_or_else(|| format!("{unix_seconds} s after 1970"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rcgen::{
+        CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    };
+
+    use super::*;
+
+    /// A root, and a leaf of it with this common name.
+    fn made(name: &str) -> (DeviceRoots, CertificateDer<'static>) {
+        let key = || KeyPair::generate().expect("a P-256 key");
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let root = CertifiedIssuer::self_signed(params, key()).expect("a root");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = Default::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let leaf = params.signed_by(&key(), &root).expect("a leaf");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let roots = DeviceRoots::new(vec![root.der().clone()], &provider).expect("a root");
+        (roots, leaf.der().clone())
+    }
+
+    #[test]
+    fn names_of_strangers_stay_on_one_short_line() {
+        let (_, leaf) = made(&format!("cam\n{}", "x".repeat(1000)));
+        let (roots, _) = made("another");
+        let unfit = roots.examine(&leaf, &[], UnixTime::now()).unwrap_err();
+        assert!(!unfit.reason.contains('\n'), "{}", unfit.reason);
+        assert!(unfit.reason.len() < 1000, "{}", unfit.reason);
+    }
+
+    #[test]
+    fn bytes_behind_a_certificate_make_it_unreadable() {
+        let (roots, leaf) = made("cam-1");
+        let longer = CertificateDer::from([leaf.as_ref(), b"x"].concat());
+        let unfit = roots.examine(&longer, &[], UnixTime::now()).unwrap_err();
+        assert_eq!(unfit.error, CertificateError::BadEncoding);
+    }
+
+    #[test]
+    fn a_changed_certificate_is_never_good() {
+        let (roots, leaf) = made("cam-1");
+        assert!(roots.examine(&leaf, &[], UnixTime::now()).is_ok());
+        let last = leaf.len() - 1;
+        proptest!(|(at in 0..=last, flip in 1..=u8::MAX, cut in 0..=last)| {
+            let mut changed = leaf.to_vec();
+            changed[at] ^= flip;
+            let changed = CertificateDer::from(changed);
+            prop_assert!(roots.examine(&changed, &[], UnixTime::now()).is_err());
+            let cut = CertificateDer::from(leaf[..cut].to_vec());
+            prop_assert!(roots.examine(&cut, &[], UnixTime::now()).is_err());
+        });
+    }
+}

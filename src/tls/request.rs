@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -15,9 +16,18 @@ use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tower::Service;
 
-use super::activity::{Activity, InFlight, Receiving, Untaken};
+use super::activity::{Activity, InFlight, Untaken};
 use super::drain::{Budget, Drain, DrainOnDrop};
 use super::{Connection, Observer};
+
+/// For how long ffmpeg's answers are held back.
+///
+/// ffmpeg (5.1 to 9.0) reads no answers. It closes its socket behind the last byte of its last object,
+/// and if an answer lies unread there at this moment, the kernel resets the connection and throws away
+/// what Nagle's algorithm has not sent yet: the end of the manifest that says the stream is over. The
+/// answer to the object before is what gets there in time to do that. Quick ACKs alone win this race
+/// about every second time on a loopback; an answer that comes after the close loses nothing.
+const ANSWER_HOLD: Duration = Duration::from_millis(100);
 
 /// Bytes of a request's header section as HTTP/1.1 would send it: target, names, values, separators.
 /// To be compared with [`MAX_HEADER_BYTES`](super::MAX_HEADER_BYTES).
@@ -94,6 +104,7 @@ impl Service<Request<Incoming>> for Requests {
         if version == Version::HTTP_2 {
             self.line.activity.speaks_http2();
         }
+        let hold = never_waits(&request);
         let running = Arc::new(Running::begin(&self.line));
         let drain = Drain::default();
         let mut request = received(request, &running, drain.clone());
@@ -103,6 +114,9 @@ impl Service<Request<Incoming>> for Requests {
         let answer = self.router.call(request);
         Box::pin(async move {
             let mut response = answer.await?;
+            if hold {
+                tokio::time::sleep(ANSWER_HOLD).await;
+            }
             if response.status() == StatusCode::REQUEST_TIMEOUT {
                 drain.off();
                 if version < Version::HTTP_2 {
@@ -119,7 +133,15 @@ impl Service<Request<Incoming>> for Requests {
     }
 }
 
-/// The request with its body counted and drained.
+/// An upload by ffmpeg over HTTP/1.1; see [`ANSWER_HOLD`].
+fn never_waits(request: &Request<Incoming>) -> bool {
+    let agent = request.headers().get(header::USER_AGENT);
+    request.version() < Version::HTTP_2
+        && !request.body().is_end_stream()
+        && agent.is_some_and(|agent| agent.as_bytes().starts_with(b"Lavf/"))
+}
+
+/// The request with its body kept in flight, and drained.
 fn received(request: Request<Incoming>, running: &Arc<Running>, drain: Drain) -> Request<Body> {
     if request.body().is_end_stream() {
         return request.map(|_| Body::empty());
@@ -127,7 +149,6 @@ fn received(request: Request<Incoming>, running: &Arc<Running>, drain: Drain) ->
     let (parts, body) = request.into_parts();
     let body = Received {
         body,
-        _receiving: running.line.activity.receive(),
         _request: Arc::clone(running),
     };
     let body = Body::new(DrainOnDrop::new(&parts, body, drain, running.line.budget));
@@ -149,10 +170,9 @@ impl Running {
     }
 }
 
-/// A request body that counts as being received until it is gone.
+/// A request body, which keeps its request in flight until it is gone.
 struct Received {
     body: Incoming,
-    _receiving: Receiving,
     _request: Arc<Running>,
 }
 

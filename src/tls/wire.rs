@@ -17,12 +17,20 @@ use super::activity::Activity;
 #[cfg(target_os = "linux")]
 const UNSENT_BYTES: u32 = 128 << 10;
 
+/// How much is written to a client that is gone: the answers to the uploads it left behind, but not a
+/// download.
+const UNHEARD_BYTES: usize = 64 << 10;
+
 /// A TCP connection, from accept to close.
 #[derive(Debug)]
 pub(super) struct Wire {
     tcp: TcpStream,
     activity: Arc<Activity>,
     stall_limit: Duration,
+    /// The last read found nothing.
+    waits: bool,
+    /// Bytes written to a client that is gone.
+    unheard: usize,
     /// Made at the first stall, kept for the next.
     stall: Option<Pin<Box<Sleep>>>,
     stalled: bool,
@@ -41,6 +49,8 @@ impl Wire {
             tcp,
             activity,
             stall_limit,
+            waits: false,
+            unheard: 0,
             stall: None,
             stalled: false,
         })
@@ -55,6 +65,32 @@ impl Wire {
         #[cfg(target_os = "linux")]
         if let Err(error) = socket2::SockRef::from(&self.tcp).set_tcp_quickack(true) {
             tracing::debug!(%error, "cannot set TCP_QUICKACK");
+        }
+    }
+
+    /// Lets an answer to a client that is gone pass for written, within [`UNHEARD_BYTES`].
+    ///
+    /// ffmpeg sends its last objects over one connection and closes it without waiting for answers.
+    /// The answer to the first then meets a closed socket, while the others are here already, unread.
+    /// If the write failed, so would the connection, and they would be lost. What is left to read is
+    /// read; behind it comes the end of the connection.
+    fn speak_on(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        bytes: usize,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Err(error))
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) && !self.activity.is_http2()
+                    && self.unheard + bytes <= UNHEARD_BYTES =>
+            {
+                self.unheard += bytes;
+                Poll::Ready(Ok(bytes))
+            }
+            written => written,
         }
     }
 
@@ -92,16 +128,16 @@ impl AsyncRead for Wire {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let receives = this.activity.receives_body();
-        if receives {
+        // On waking up, and when everything is read: between the two the kernel keeps up by itself, and
+        // the call would cost a bulk upload several percent.
+        if this.waits {
             this.acknowledge();
         }
-        let before = buf.filled().len();
         let read = Pin::new(&mut this.tcp).poll_read(cx, buf);
-        // A header just came: its body must not wait for the ACK until a handler asks for it.
-        if !receives && buf.filled().len() > before {
+        if read.is_pending() && !this.waits {
             this.acknowledge();
         }
+        this.waits = read.is_pending();
         read
     }
 }
@@ -114,6 +150,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.tcp).poll_write(cx, buf);
+        let written = this.speak_on(written, buf.len());
         this.watch(cx, written)
     }
 
@@ -124,6 +161,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs);
+        let written = this.speak_on(written, bufs.iter().map(|buf| buf.len()).sum());
         this.watch(cx, written)
     }
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
-use super::clients::{DATA, END_STREAM, HEADERS, PING, SETTINGS, within};
+use super::clients::{DATA, END_STREAM, HEADERS, PING, within};
 use super::{Served, wait_for};
 use crate::tls::Limits;
 
@@ -188,37 +188,6 @@ async fn a_slow_reader_is_left_alone() {
         sleep(ms(100)).await;
     }
     assert!(served.seen.closed.lock().unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn an_upload_is_stored_though_its_client_closed_behind_the_last_byte() {
-    let served = Served::start();
-    let mut client = served.h1().await;
-    client
-        .send("PUT /store-slowly HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello")
-        .await;
-    drop(client);
-    served.seen.wait_note("stored 5").await;
-    served.seen.wait_closed(1).await;
-}
-
-#[tokio::test]
-async fn a_handler_hears_that_its_body_was_cut() {
-    let served = Served::start();
-    let mut client = served.h1().await;
-    client
-        .send("PUT /store HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhel")
-        .await;
-    drop(client);
-    served.seen.wait_note("cut").await;
-    served.seen.wait_closed(1).await;
-
-    let mut h2 = served.h2().await;
-    h2.request(1, "PUT", "/store", 0).await;
-    h2.send(DATA, 0, 1, b"hel").await;
-    h2.send(SETTINGS, 0, 0, b"").await;
-    drop(h2);
-    served.seen.wait_closed(2).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod certs;
 mod clients;
 mod clocks;
 mod drained;
+mod gone;
 mod handshake;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -177,13 +178,14 @@ async fn store(State(seen): State<Arc<Seen>>, request: Request) -> Result<String
         };
         bytes += frame.data_ref().map_or(0, Bytes::len);
     }
+    seen.note(format!("stored {bytes}"));
     Ok(format!("{bytes} bytes"))
 }
 
 /// Reads the body, then takes its time to store it.
 async fn store_slowly(State(seen): State<Arc<Seen>>, body: Bytes) -> StatusCode {
     seen.note("read");
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(seen.closed.lock().unwrap().is_empty());
     seen.note(format!("stored {}", body.len()));
     StatusCode::ACCEPTED
