@@ -47,6 +47,9 @@ const H2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: u64 = 1 << 20;
 
+/// No limit is longer: the sum of a time and a limit must be a time.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     content-type: text/plain\r\n\
     content-length: 51\r\n\
@@ -76,6 +79,7 @@ impl Gate {
         observer: Arc<dyn Observer>,
     ) -> Result<Self, Error> {
         let places = limits.max_connections.min(Semaphore::MAX_PERMITS);
+        let limits = limits.at_most(LONGEST);
         Ok(Self(Arc::new(Inner {
             material: ArcSwap::from_pointee(Material::read(identity)?),
             limits,

@@ -92,6 +92,22 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The same with no time longer than `longest`.
+    fn at_most(mut self, longest: Duration) -> Self {
+        for time in [
+            &mut self.handshake,
+            &mut self.header,
+            &mut self.keep_alive,
+            &mut self.write_stall,
+            &mut self.drain.time,
+        ] {
+            *time = longest.min(*time);
+        }
+        self
+    }
+}
+
 /// One accepted connection: in the extensions of each of its requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {

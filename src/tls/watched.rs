@@ -93,8 +93,13 @@ impl<S> Watched<S> {
     /// stall limit after the change that set it, or was set on this side, by `bytes_came`.
     fn poll_clocks(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         loop {
-            ready!(self.timer.as_mut().poll(cx));
             let now = Instant::now();
+            // One that has fired is not asked again: it might only say that the task has used up its
+            // turn, and a client that never leaves the socket empty would outlive every clock.
+            if now < self.timer.deadline() {
+                ready!(self.timer.as_mut().poll(cx));
+                continue;
+            }
             match self.deadline() {
                 Some((at, expired)) if at <= now => return Poll::Ready(expired),
                 Some((at, _)) => self.timer.as_mut().reset(at),
@@ -165,12 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
         if this.ended {
             return Poll::Ready(Ok(()));
         }
-        // Before the read: a client that never leaves the socket empty is timed as well.
-        if this.timer.deadline() <= Instant::now()
-            && let Poll::Ready(expired) = this.poll_clocks(cx)
-        {
-            return Poll::Ready(this.end(cx, expired));
-        }
+        // Before the clocks: what came in time is served, even when it is us who are late.
         let before = buf.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         if read.is_ready() {
