@@ -56,8 +56,9 @@ pub(crate) use request::header_bytes;
 /// The most bytes the header section of a request may have, names, values and target together.
 ///
 /// HTTP/2 enforces it here (`431` from the h2 crate). For HTTP/1.1 hyper's own end is far off: it
-/// answers `431` when a head does not fit its 408 KiB read buffer or has more than 100 fields, and
-/// `414` above 65,534 bytes of target. That buffer is what makes uploads cheap, so it stays, and the
+/// answers `431` when a head outgrows its read buffer (408 KiB, and what the allocator gave besides; the
+/// client may see a reset, as the rest is not read) or has more than 100 fields, and `414` above 65,534
+/// bytes of target. That buffer is what makes uploads cheap, so it stays, and the
 /// `http` layer compares [`header_bytes`] with this.
 pub(crate) const MAX_HEADER_BYTES: usize = 32 << 10;
 

@@ -1,6 +1,7 @@
 use std::net::{Ipv6Addr, TcpListener};
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use rcgen::ExtendedKeyUsagePurpose;
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
@@ -10,7 +11,7 @@ use tokio::net::TcpStream;
 use super::Served;
 use super::certs::{Authority, Cert, Issued};
 use super::clients::{Hello, within};
-use crate::tls::{Error, Gate, Limits, Peer, RefusalKind};
+use crate::tls::{Error, Gate, Limits, MAX_HEADER_BYTES, Peer, RefusalKind, header_bytes};
 
 #[tokio::test]
 async fn both_versions_carry_the_peer() {
@@ -99,6 +100,47 @@ async fn curl_speaks_h1_and_h2_in_both_versions() {
         let answer = String::from_utf8_lossy(&output.stdout);
         assert!(answer.ends_with(version), "{args:?}: {output:?}");
     }
+}
+
+/// What is refused below the `http` layer, which does the rest with `header_bytes`.
+#[tokio::test]
+async fn headers_beyond_all_measure_are_431() {
+    let served = Served::start();
+    let mut client = served.h1().await;
+    let fields = "x: y\r\n".repeat(101);
+    client
+        .send(format!("GET /who HTTP/1.1\r\n{fields}\r\n"))
+        .await;
+    assert!(client.answer().await.starts_with("HTTP/1.1 431 "));
+    for (length, status) in [
+        (MAX_HEADER_BYTES - 1000, b"200"),
+        (MAX_HEADER_BYTES, b"431"),
+    ] {
+        let field = format!("x: {}", "y".repeat(length));
+        let args = [
+            "--http2",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "-H",
+            &field,
+        ];
+        let Some(output) = served.curl("/who", &args, b"").await else {
+            return;
+        };
+        assert_eq!(output.stdout, status, "{output:?}");
+    }
+}
+
+#[test]
+fn header_bytes_count_what_http1_would_send() {
+    let mut fields = HeaderMap::new();
+    fields.append("host", "x".parse().unwrap());
+    fields.append("accept", "*/*".parse().unwrap());
+    let target = "/a?b".parse().unwrap();
+    let sent = "/a?b".len() + "host: x\r\n".len() + "accept: */*\r\n".len();
+    assert_eq!(header_bytes(&target, &fields), sent);
 }
 
 #[tokio::test]
