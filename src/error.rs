@@ -38,6 +38,50 @@ pub enum Kind {
     Internal,
 }
 
+impl Kind {
+    /// The HTTP status that says it to a client, and that an upload's record keeps.
+    #[must_use]
+    pub fn http_status(self) -> u16 {
+        match self {
+            Self::Invalid => 400,
+            Self::Shape => 422,
+            Self::Unidentified => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::HeaderMissing => 412,
+            Self::TooLarge => 413,
+            Self::Unsupported => 415,
+            Self::TimedOut => 408,
+            Self::Busy => 503,
+            Self::StorageFull => 507,
+            Self::Disconnected => 400,
+            Self::Internal => 500,
+        }
+    }
+
+    /// One word for problem types and metrics; never reused for another meaning.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Shape => "shape",
+            Self::Unidentified => "unidentified",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not-found",
+            Self::Conflict => "conflict",
+            Self::HeaderMissing => "header-missing",
+            Self::TooLarge => "too-large",
+            Self::Unsupported => "unsupported",
+            Self::TimedOut => "timed-out",
+            Self::Busy => "busy",
+            Self::StorageFull => "storage-full",
+            Self::Disconnected => "disconnected",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// An error with its kind, a message for the client (but for [`Kind::Internal`]) and its cause.
 pub struct Error {
     kind: Kind,
