@@ -1,0 +1,377 @@
+//! Objects: what lies at a path, with the index of its fragments.
+
+use rusqlite::{OptionalExtension, Row};
+
+use super::uploads::signed;
+use super::{EventKind, Tables};
+use crate::clock::Timestamp;
+use crate::names::{ObjectPath, StreamId};
+
+/// An object as recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    pub(crate) id: i64,
+    pub(crate) path: String,
+    /// The last upload that changed it.
+    pub(crate) upload: i64,
+    pub(crate) size: u64,
+    /// Its last upload came to its end.
+    pub(crate) whole: bool,
+    /// Number of the part, from 1, when it is a track.
+    pub(crate) part: Option<i64>,
+    /// Bytes of the CMAF header it begins with; 0 when it does not.
+    pub(crate) header_size: u64,
+    /// End of its last fragment in bytes.
+    pub(crate) media_end: u64,
+    /// Greatest end of a fragment in ticks.
+    pub(crate) end_time: Option<u64>,
+}
+
+/// An object to be recorded as what its path serves from now on.
+#[derive(Clone, Debug)]
+pub(crate) struct NewObject {
+    pub(crate) stream: StreamId,
+    pub(crate) path: ObjectPath,
+    pub(crate) upload: i64,
+    pub(crate) size: u64,
+    pub(crate) whole: bool,
+    pub(crate) part: Option<i64>,
+    pub(crate) header_size: u64,
+    pub(crate) media_end: u64,
+    pub(crate) end_time: Option<u64>,
+}
+
+/// One fragment of an object. Offsets count from the object's start.
+#[derive(Clone, Debug)]
+pub(crate) struct FragmentRow {
+    pub(crate) offset: u64,
+    pub(crate) size: u64,
+    pub(crate) media_offset: u64,
+    pub(crate) media_size: u64,
+    /// Ticks.
+    pub(crate) decode_time: Option<u64>,
+    /// Ticks.
+    pub(crate) duration: u64,
+    pub(crate) sync: bool,
+    pub(crate) wall_clock: Option<Timestamp>,
+}
+
+const COLUMNS: &str = "id, path, upload, size, whole, part, header_size, media_end, end_time";
+
+impl Tables<'_> {
+    /// What the path serves.
+    pub(crate) fn object(&self, stream: StreamId, path: &str) -> rusqlite::Result<Option<Object>> {
+        self.0
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM object WHERE stream = ? AND path = ? AND current"
+            ))?
+            .query_row((stream.0, path), object)
+            .optional()
+    }
+
+    /// At most `limit` objects below a directory (`""` or ending in `/`) that begin with a CMAF header.
+    pub(crate) fn headers(
+        &self,
+        stream: StreamId,
+        directory: &str,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Object>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        // Every path below the directory sorts before its name followed by the last character.
+        let end = format!("{directory}\u{10FFFF}");
+        self.0
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM object WHERE stream = ? AND path >= ? AND path < ? AND current \
+                 AND header_size > 0 ORDER BY path LIMIT ?"
+            ))?
+            .query_map((stream.0, directory, end, limit), object)?
+            .collect()
+    }
+
+    /// The newest `limit` objects (manifests, or all others), newest first.
+    pub(crate) fn objects(
+        &self,
+        stream: StreamId,
+        manifests: bool,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Object>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.0
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM object WHERE stream = ? AND manifest = ? AND current \
+                 ORDER BY upload DESC LIMIT ?"
+            ))?
+            .query_map((stream.0, manifests, limit), object)?
+            .collect()
+    }
+
+    /// Records the object as what its path serves, and the one before as superseded: all its uploads
+    /// when `new` takes its place, none when `new` is the next part of the same track.
+    pub(crate) fn replace_object(&self, new: &NewObject) -> rusqlite::Result<i64> {
+        self.retire_current(new)?;
+        self.insert_object(new, true)
+    }
+
+    fn retire_current(&self, new: &NewObject) -> rusqlite::Result<()> {
+        match self.object(new.stream, new.path.as_str())? {
+            Some(before) => {
+                let next_part = before.part.is_some() && new.part > before.part;
+                self.retire_object(&before, new.upload, next_part)
+            }
+            None => self.count_object(new.stream, new.path.is_manifest(), 1),
+        }
+    }
+
+    fn insert_object(&self, new: &NewObject, current: bool) -> rusqlite::Result<i64> {
+        self.0
+            .prepare_cached(
+                "INSERT INTO object (stream, path, current, growing, manifest, upload, size, whole, part, \
+                 header_size, media_end, end_time, stored) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(rusqlite::params![
+                new.stream.0,
+                new.path.as_str(),
+                current,
+                !current,
+                new.path.is_manifest(),
+                new.upload,
+                signed(new.size),
+                new.whole,
+                new.part,
+                signed(new.header_size),
+                signed(new.media_end),
+                new.end_time.map(signed),
+                Timestamp::now().as_micros(),
+            ])?;
+        let id = self.0.last_insert_rowid();
+        self.0
+            .prepare_cached("UPDATE upload SET object = ? WHERE id = ?")?
+            .execute((id, new.upload))?;
+        Ok(id)
+    }
+
+    fn retire_object(&self, before: &Object, newer: i64, next_part: bool) -> rusqlite::Result<()> {
+        self.0
+            .prepare_cached("UPDATE object SET current = 0 WHERE id = ?")?
+            .execute((before.id,))?;
+        if !next_part {
+            self.0
+                .prepare_cached(
+                    "UPDATE upload SET status = 'superseded' WHERE object = ? AND id <> ? \
+                     AND status IN ('accepted', 'incomplete')",
+                )?
+                .execute((before.id, newer))?;
+            // The bytes are gone, so is what leads into them.
+            self.0
+                .prepare_cached("DELETE FROM fragment WHERE object = ?")?
+                .execute((before.id,))?;
+        }
+        Ok(())
+    }
+
+    /// Records that a track has grown.
+    pub(crate) fn grow_object(
+        &self,
+        id: i64,
+        upload: i64,
+        size: u64,
+        end_time: Option<u64>,
+    ) -> rusqlite::Result<()> {
+        self.0
+            .prepare_cached(
+                "UPDATE object SET upload = ?, size = ?, media_end = ?, end_time = ? WHERE id = ?",
+            )?
+            .execute((upload, signed(size), signed(size), end_time.map(signed), id))?;
+        Ok(())
+    }
+
+    /// Records that an object has its last byte, with what followed its last fragment.
+    pub(crate) fn complete_object(&self, id: i64, upload: i64, size: u64) -> rusqlite::Result<()> {
+        self.0
+            .prepare_cached("UPDATE object SET upload = ?, size = ?, whole = 1 WHERE id = ?")?
+            .execute((upload, signed(size), id))?;
+        Ok(())
+    }
+
+    /// Forgets what the path serves; its uploads stay recorded. Whether there was something.
+    pub(crate) fn delete_object(
+        &self,
+        stream: StreamId,
+        path: &ObjectPath,
+    ) -> rusqlite::Result<bool> {
+        let Some(object) = self.object(stream, path.as_str())? else {
+            return Ok(false);
+        };
+        self.0
+            .prepare_cached("DELETE FROM fragment WHERE object = ?")?
+            .execute((object.id,))?;
+        self.0
+            .prepare_cached("DELETE FROM object WHERE id = ?")?
+            .execute((object.id,))?;
+        self.count_object(stream, path.is_manifest(), -1)?;
+        self.add_event(
+            EventKind::ObjectDeleted,
+            Some(stream),
+            Some(path.as_str()),
+            None,
+            None,
+        )?;
+        Ok(true)
+    }
+
+    fn count_object(&self, stream: StreamId, manifest: bool, change: i64) -> rusqlite::Result<()> {
+        let column = if manifest { "manifests" } else { "objects" };
+        self.0
+            .prepare_cached(&format!(
+                "UPDATE stream SET {column} = {column} + ? WHERE id = ?"
+            ))?
+            .execute((change, stream.0))?;
+        Ok(())
+    }
+
+    /// Adds fragments to an object's index.
+    pub(crate) fn add_fragments(
+        &self,
+        object: i64,
+        upload: i64,
+        fragments: &[FragmentRow],
+    ) -> rusqlite::Result<()> {
+        let mut statement = self.0.prepare_cached(
+            "INSERT OR REPLACE INTO fragment (object, offset, size, media_offset, media_size, decode_time, \
+             duration, sync, wall_clock, upload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?;
+        for f in fragments {
+            statement.execute((
+                object,
+                signed(f.offset),
+                signed(f.size),
+                signed(f.media_offset),
+                signed(f.media_size),
+                f.decode_time.map(signed),
+                signed(f.duration),
+                f.sync,
+                f.wall_clock.map(Timestamp::as_micros),
+                upload,
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// At most two fragments of an object that cover a tick of `start..end` (or begin at `start`).
+    pub(crate) fn fragments_at(
+        &self,
+        object: i64,
+        start: u64,
+        end: u64,
+    ) -> rusqlite::Result<Vec<FragmentRow>> {
+        // The one that begins last before `start` may reach into the range; it and those that begin
+        // within are all that can overlap, since held fragments do not overlap each other.
+        self.0
+            .prepare_cached(
+                "SELECT offset, size, media_offset, media_size, decode_time, duration, sync, wall_clock \
+                 FROM fragment WHERE object = ?1 AND decode_time >= ifnull((SELECT max(decode_time) \
+                 FROM fragment WHERE object = ?1 AND decode_time <= ?2), 0) AND \
+                 (decode_time = ?2 OR (decode_time < ?3 AND decode_time + duration > ?2)) \
+                 ORDER BY decode_time LIMIT 2",
+            )?
+            .query_map((object, signed(start), signed(end)), fragment)?
+            .collect()
+    }
+
+    /// The fragments of an object from a byte offset on.
+    #[cfg(test)]
+    pub(crate) fn fragments(&self, object: i64) -> rusqlite::Result<Vec<FragmentRow>> {
+        self.0
+            .prepare_cached(
+                "SELECT offset, size, media_offset, media_size, decode_time, duration, sync, wall_clock \
+                 FROM fragment WHERE object = ? ORDER BY offset",
+            )?
+            .query_map((object,), fragment)?
+            .collect()
+    }
+
+    /// Records an object that is on its way; its path does not serve it yet.
+    pub(crate) fn insert_growing(&self, new: &NewObject) -> rusqlite::Result<i64> {
+        self.insert_object(new, false)
+    }
+
+    /// Makes an object that was on its way what its path serves.
+    pub(crate) fn settle_growing(&self, id: i64, new: &NewObject) -> rusqlite::Result<()> {
+        self.retire_current(new)?;
+        self.0
+            .prepare_cached(
+                "UPDATE object SET current = 1, growing = 0, upload = ?, size = ?, whole = ? WHERE id = ?",
+            )?
+            .execute((new.upload, signed(new.size), new.whole, id))?;
+        Ok(())
+    }
+
+    /// Records that an object that was on its way ended without becoming what its path serves.
+    pub(crate) fn shelve_growing(&self, id: i64, size: u64) -> rusqlite::Result<()> {
+        self.0
+            .prepare_cached("UPDATE object SET growing = 0, size = ? WHERE id = ?")?
+            .execute((signed(size), id))?;
+        Ok(())
+    }
+
+    /// Forgets an object that was on its way, with its fragments.
+    pub(crate) fn drop_growing(&self, id: i64) -> rusqlite::Result<()> {
+        self.0
+            .prepare_cached("DELETE FROM fragment WHERE object = ?")?
+            .execute((id,))?;
+        self.0
+            .prepare_cached("DELETE FROM object WHERE id = ?")?
+            .execute((id,))?;
+        Ok(())
+    }
+
+    /// Objects that were on their way when the server ended.
+    pub(crate) fn growing_objects(&self) -> rusqlite::Result<Vec<(StreamId, Object)>> {
+        self.listed("growing")
+    }
+
+    /// The tracks that paths serve.
+    pub(crate) fn tracks(&self) -> rusqlite::Result<Vec<(StreamId, Object)>> {
+        self.listed("current AND part IS NOT NULL")
+    }
+
+    fn listed(&self, condition: &str) -> rusqlite::Result<Vec<(StreamId, Object)>> {
+        self.0
+            .prepare(&format!(
+                "SELECT {COLUMNS}, stream FROM object WHERE {condition}"
+            ))?
+            .query_map((), |row| Ok((StreamId(row.get(9)?), object(row)?)))?
+            .collect()
+    }
+}
+
+fn object(row: &Row<'_>) -> rusqlite::Result<Object> {
+    Ok(Object {
+        id: row.get(0)?,
+        path: row.get(1)?,
+        upload: row.get(2)?,
+        size: unsigned(row.get(3)?),
+        whole: row.get(4)?,
+        part: row.get(5)?,
+        header_size: unsigned(row.get(6)?),
+        media_end: unsigned(row.get(7)?),
+        end_time: row.get::<_, Option<i64>>(8)?.map(unsigned),
+    })
+}
+
+fn fragment(row: &Row<'_>) -> rusqlite::Result<FragmentRow> {
+    Ok(FragmentRow {
+        offset: unsigned(row.get(0)?),
+        size: unsigned(row.get(1)?),
+        media_offset: unsigned(row.get(2)?),
+        media_size: unsigned(row.get(3)?),
+        decode_time: row.get::<_, Option<i64>>(4)?.map(unsigned),
+        duration: unsigned(row.get(5)?),
+        sync: row.get(6)?,
+        wall_clock: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_micros),
+    })
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
