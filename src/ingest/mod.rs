@@ -1,0 +1,332 @@
+//! One upload, from its first byte to a stored object.
+//!
+//! ```text
+//! body ──> spool file ──> rename ──> streams/ID/PATH        any object, once it is whole
+//!    └───> scanner ─┬──> fragment index                     what lies where in it
+//!                   └──> append to the track's file         for tracks, fragment by fragment
+//! ```
+//!
+//! Each request runs in a task of its own, so that a client that closes its connection right after
+//! the last byte still gets its object stored. What is acknowledged is recorded first.
+//!
+//! Knows nothing of HTTP but how a body arrives, and nothing of who may upload.
+
+mod append;
+mod body;
+mod recover;
+mod slots;
+mod track;
+mod upload;
+mod whole;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use tokio::sync::{Semaphore, watch};
+
+use self::body::BodyReader;
+use self::slots::Slots;
+use self::track::Held;
+use self::upload::Running;
+use crate::catalog::{Catalog, NewUpload, Outcome, RequestRecord, Status, Stream};
+use crate::clock::Timestamp;
+use crate::live::Hub;
+use crate::metrics::Metrics;
+use crate::names::{ObjectPath, StreamId};
+use crate::workdir::Workdir;
+use crate::{Error, Kind, Result};
+
+/// Limits of uploads.
+#[derive(Clone, Debug)]
+pub(crate) struct IngestLimits {
+    /// Longest silence in a body of known length.
+    pub(crate) body: Duration,
+    /// Longest silence in a body of unknown length.
+    pub(crate) chunked_body: Duration,
+    /// Bytes of one object.
+    pub(crate) object_size: u64,
+    /// Bytes of one manifest.
+    pub(crate) manifest_size: u64,
+    /// Bytes that stay free on the disk.
+    pub(crate) free_disk: u64,
+    /// Uploads at a time; each holds up to two open files.
+    pub(crate) uploads: usize,
+}
+
+/// An upload whose header has arrived and which its sender may make.
+pub(crate) struct Incoming {
+    pub(crate) stream: Arc<Stream>,
+    pub(crate) path: ObjectPath,
+    /// Length of the body, where the request says it.
+    pub(crate) length: Option<u64>,
+    pub(crate) request: RequestRecord,
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) first_byte: Timestamp,
+    /// Sentences of the rules that the upload's name breaks.
+    pub(crate) errors: Vec<String>,
+}
+
+/// The certificate that a sender has shown.
+#[derive(Clone)]
+pub(crate) struct Certificate {
+    pub(crate) fingerprint: String,
+    pub(crate) name: String,
+    pub(crate) serial: String,
+    pub(crate) der: Arc<[u8]>,
+}
+
+/// A stored upload.
+#[derive(Clone, Debug)]
+pub(crate) struct Receipt {
+    /// Validator of the object it became, where it became one.
+    pub(crate) etag: Option<String>,
+}
+
+/// Takes uploads.
+pub(crate) struct Ingest {
+    catalog: Catalog,
+    workdir: Workdir,
+    live: Hub,
+    metrics: Arc<Metrics>,
+    limits: IngestLimits,
+    slots: Slots,
+    running: Arc<Semaphore>,
+    cut: watch::Sender<bool>,
+}
+
+impl Ingest {
+    /// Mends what an earlier server left unfinished, and is ready then.
+    pub(crate) async fn open(
+        catalog: Catalog,
+        workdir: Workdir,
+        live: Hub,
+        metrics: Arc<Metrics>,
+        limits: IngestLimits,
+    ) -> Result<Arc<Self>> {
+        let running = Arc::new(Semaphore::new(limits.uploads));
+        let ingest = Self {
+            catalog,
+            workdir,
+            live,
+            metrics,
+            limits,
+            slots: Slots::default(),
+            running,
+            cut: watch::Sender::new(false),
+        };
+        ingest.recover().await?;
+        Ok(Arc::new(ingest))
+    }
+
+    /// Checks what can be checked before a byte of the body is read.
+    ///
+    /// # Errors
+    /// [`Kind::TooLarge`], [`Kind::StorageFull`].
+    pub(crate) fn check_header(&self, path: &ObjectPath, length: Option<u64>) -> Result<()> {
+        let limit = self.size_limit(path);
+        if let Some(length) = length.filter(|length| *length > limit) {
+            return Err(Error::new(
+                Kind::TooLarge,
+                format!(
+                    "a body of {length} bytes is larger than the limit of {limit} bytes for \"{path}\""
+                ),
+            ));
+        }
+        self.check_disk(length.unwrap_or(0))
+    }
+
+    /// Whether enough of the disk would stay free after `coming` more bytes.
+    fn check_disk(&self, coming: u64) -> Result<()> {
+        let (free, _) = self.workdir.disk_space()?;
+        if free.saturating_sub(coming) < self.limits.free_disk {
+            return Err(Error::new(
+                Kind::StorageFull,
+                format!(
+                    "less than {} bytes would stay free on the server's disk",
+                    self.limits.free_disk
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Records an upload that is turned away before its body is read.
+    pub(crate) async fn refuse(&self, mut incoming: Incoming, error: &Error) {
+        let status = if error.reasons().is_empty() {
+            Status::Refused
+        } else {
+            Status::Rejected
+        };
+        if error.reasons().is_empty() {
+            incoming.errors = vec![error.message().to_owned()];
+        }
+        self.count(&incoming, status, 0, Instant::now());
+        let certificate = incoming.certificate.take();
+        let upload = new_upload(incoming, status, 0, Some(error.kind().http_status()));
+        let recorded = self
+            .catalog
+            .write(move |tables| {
+                if !tables.stream_exists(upload.stream)? {
+                    return Ok(());
+                }
+                add_certificate(tables, certificate.as_ref())?;
+                let id = tables.insert_upload(&upload)?;
+                match upload.outcome.status {
+                    Status::Refused => tables.prune_refused(upload.stream),
+                    _ => {
+                        tables.note_errors(upload.stream, &upload.path, id, &upload.outcome.errors)
+                    }
+                }
+            })
+            .await;
+        if let Err(e) = recorded {
+            tracing::error!(error = %e.chain(), "a refused upload could not be recorded");
+        }
+    }
+
+    /// Reads the body and stores it.
+    ///
+    /// # Errors
+    /// As the body deserves; what was stored nevertheless is in the upload's record.
+    ///
+    /// # Cancel safety
+    /// The upload goes on when the caller goes away, as far as its body comes.
+    pub(crate) async fn receive(
+        self: &Arc<Self>,
+        incoming: Incoming,
+        body: Body,
+    ) -> Result<Receipt> {
+        let permit = Arc::clone(&self.running)
+            .try_acquire_owned()
+            .map_err(|_| Error::new(Kind::Busy, "too many uploads at a time; try again later"))?;
+        let ingest = Arc::clone(self);
+        let span = tracing::Span::current();
+        let work = async move {
+            let _permit = permit;
+            Running::run(ingest, incoming, body).await
+        };
+        tokio::spawn(tracing::Instrument::instrument(work, span))
+            .await
+            .map_err(|e| Error::internal("an upload's task panicked", e))?
+    }
+
+    /// Removes the object at the path; there may be none.
+    pub(crate) async fn delete(&self, stream: StreamId, path: ObjectPath) -> Result<()> {
+        let slot = self.slots.enter(stream, &path);
+        let mut state = slot.lock().await;
+        self.workdir.delete_object(stream, &path)?;
+        state.track = Held::None;
+        let gone = path.clone();
+        self.catalog
+            .write(move |tables| tables.delete_object(stream, &gone))
+            .await?;
+        tracing::info!("Object deleted: stream={stream}, file={path}");
+        Ok(())
+    }
+
+    /// Uploads under way.
+    pub(crate) fn running(&self) -> usize {
+        self.limits.uploads - self.running.available_permits()
+    }
+
+    /// Waits until running uploads have ended; those that are left after `patience` are cut, which
+    /// keeps their whole fragments.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        let all = u32::try_from(self.limits.uploads).unwrap_or(u32::MAX);
+        if tokio::time::timeout(patience, self.running.acquire_many(all))
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                uploads = self.running(),
+                "cutting uploads that did not end in time"
+            );
+            self.cut.send_replace(true);
+            // Cut uploads only have their record to write.
+            let _ =
+                tokio::time::timeout(Duration::from_secs(5), self.running.acquire_many(all)).await;
+        }
+    }
+
+    fn size_limit(&self, path: &ObjectPath) -> u64 {
+        if path.is_manifest() {
+            self.limits.manifest_size
+        } else {
+            self.limits.object_size
+        }
+    }
+
+    fn reader(&self, incoming: &Incoming, body: Body) -> BodyReader {
+        let idle = if incoming.length.is_some() {
+            self.limits.body
+        } else {
+            self.limits.chunked_body
+        };
+        let limit = match (incoming.length, incoming.path.naming()) {
+            // An endless body is as large as it is; its track goes on in its next part.
+            (None, naming) if naming != crate::names::Naming::Plain => u64::MAX,
+            _ => self.size_limit(&incoming.path),
+        };
+        BodyReader::new(body, idle, limit, self.cut.subscribe())
+    }
+
+    fn count(&self, incoming: &Incoming, status: Status, bytes: u64, began: Instant) {
+        self.metrics.upload(status, bytes, began.elapsed());
+        let (stream, path, errors) = (incoming.stream.id, &incoming.path, &incoming.errors);
+        match status {
+            Status::Accepted | Status::Superseded if errors.is_empty() => {
+                tracing::info!(
+                    bytes,
+                    "Upload successful: stream={stream}, file={path}, errors=[]"
+                );
+            }
+            Status::Accepted | Status::Superseded => {
+                tracing::warn!(
+                    bytes,
+                    "Upload successful: stream={stream}, file={path}, errors={errors:?}"
+                );
+            }
+            other => {
+                tracing::warn!(
+                    bytes,
+                    "Upload {}: stream={stream}, file={path}, errors={errors:?}",
+                    other.as_str()
+                );
+            }
+        }
+    }
+}
+
+fn new_upload(
+    incoming: Incoming,
+    status: Status,
+    size: u64,
+    http_status: Option<u16>,
+) -> NewUpload {
+    NewUpload {
+        stream: incoming.stream.id,
+        path: incoming.path.as_str().to_owned(),
+        request: incoming.request,
+        first_byte: incoming.first_byte,
+        outcome: Outcome {
+            status,
+            note: None,
+            object: None,
+            size,
+            http_status,
+            errors: incoming.errors,
+            last_byte: Timestamp::now(),
+        },
+    }
+}
+
+fn add_certificate(
+    tables: &crate::catalog::Tables<'_>,
+    certificate: Option<&Certificate>,
+) -> rusqlite::Result<()> {
+    match certificate {
+        Some(c) => tables.add_shown(&c.fingerprint, &c.name, &c.serial, &c.der),
+        None => Ok(()),
+    }
+}
