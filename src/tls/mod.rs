@@ -49,7 +49,7 @@ use std::time::Duration;
 
 pub(crate) use gate::Gate;
 pub(crate) use identity::{Error, Identity};
-pub(crate) use peer::{Peer, PeerCert};
+pub(crate) use peer::Peer;
 pub(crate) use refusal::{Refusal, RefusalKind};
 pub(crate) use request::header_bytes;
 

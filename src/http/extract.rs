@@ -1,0 +1,296 @@
+//! Typed values out of requests.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri, header};
+use http_body_util::BodyExt;
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq;
+
+use super::state::AppState;
+use crate::access::{self, Action, Granted, Principal};
+use crate::catalog::Stream;
+use crate::names::{ObjectPath, StreamId};
+use crate::tls::{Connection, Peer};
+use crate::{Error, Kind, Result};
+
+/// Largest body of a JSON route.
+const MAX_JSON: usize = 256 * 1024;
+
+/// Header fields that a proxy adds: the request does not come straight from its sender.
+const FORWARDED: [&str; 7] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-server",
+];
+
+/// Who sent the request, and over which connection.
+#[derive(Clone)]
+pub(super) struct Caller {
+    pub(super) principal: Principal,
+    pub(super) connection: Connection,
+}
+
+impl Caller {
+    /// Asks [`access::may`].
+    pub(super) async fn may(
+        &self,
+        state: &AppState,
+        action: Action,
+        stream: Option<&Stream>,
+    ) -> Result<Granted> {
+        let mode = state.policy.load().access;
+        access::may(&state.catalog, mode, &self.principal, action, stream).await
+    }
+
+    /// Who it is, for records and log lines.
+    pub(super) fn describe(&self) -> String {
+        let address = self.connection.remote.ip();
+        match &self.principal {
+            Principal::Device(name) => format!("device {name} at {address}"),
+            Principal::Admin => format!("admin at {address}"),
+            Principal::Loopback | Principal::Anyone => address.to_string(),
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+        let connection = parts
+            .extensions
+            .get::<Connection>()
+            .cloned()
+            .ok_or_else(|| Error::new(Kind::Internal, "a request came without its connection"))?;
+        let principal = if let Some(token) = bearer(&parts.headers) {
+            let expected = state.policy.load();
+            if bool::from(token.as_bytes().ct_eq(expected.admin_token.as_bytes())) {
+                Principal::Admin
+            } else {
+                return Err(Error::new(
+                    Kind::Unidentified,
+                    "the bearer token is not the admin token",
+                ));
+            }
+        } else if let Peer::Verified(cert) = &connection.peer {
+            Principal::Device(cert.name.clone())
+        } else if is_loopback(&connection.remote, &parts.headers, &parts.uri, state) {
+            Principal::Loopback
+        } else {
+            Principal::Anyone
+        };
+        Ok(Self {
+            principal,
+            connection,
+        })
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Somebody on this machine, and neither a proxy on it nor a browser that was led here by a name that
+/// somebody else points at this machine.
+fn is_loopback(remote: &SocketAddr, headers: &HeaderMap, uri: &Uri, state: &AppState) -> bool {
+    remote.ip().to_canonical().is_loopback()
+        && !FORWARDED.iter().any(|name| headers.contains_key(*name))
+        && host(headers, uri).is_some_and(|host| is_own_name(host, state))
+}
+
+fn host<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
+    uri.host().or_else(|| {
+        let text = headers.get(header::HOST)?.to_str().ok()?;
+        // The port is of no interest: ffmpeg scripts send whatever they were copied with.
+        Some(match text.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+            _ => text,
+        })
+    })
+}
+
+fn is_own_name(host: &str, state: &AppState) -> bool {
+    let bare = host.trim_matches(['[', ']']);
+    bare.parse::<IpAddr>().is_ok()
+        || bare.eq_ignore_ascii_case("localhost")
+        || state.names.dns.iter().any(|name| {
+            name.trim_end_matches('.')
+                .eq_ignore_ascii_case(bare.trim_end_matches('.'))
+        })
+}
+
+/// The path of a request as sent, without the leading slash, its segments still percent-encoded.
+fn raw_path(uri: &Uri) -> &str {
+    uri.path().trim_start_matches('/')
+}
+
+/// The stream that the path names, after `before`: `streams/` or `api/v1/streams/`.
+fn stream_after<'u>(
+    uri: &'u Uri,
+    before: &str,
+    state: &AppState,
+) -> Result<(Arc<Stream>, &'u str)> {
+    let rest = raw_path(uri).strip_prefix(before).unwrap_or_default();
+    let (id, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let id: StreamId = id.parse()?;
+    Ok((state.catalog.stream(id)?, path))
+}
+
+fn decoded(path: &str) -> Result<String> {
+    percent_decode_str(path)
+        .decode_utf8()
+        .map(std::borrow::Cow::into_owned)
+        .map_err(|_| {
+            Error::new(
+                Kind::Invalid,
+                "the path is not UTF-8 after percent-decoding",
+            )
+        })
+}
+
+/// The stream of a path that begins with `/streams/{id}` or `/api/v1/streams/{id}`.
+pub(super) struct InStream(pub(super) Arc<Stream>);
+
+impl FromRequestParts<AppState> for InStream {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+        let before = if raw_path(&parts.uri).starts_with("api/") {
+            "api/v1/streams/"
+        } else {
+            "streams/"
+        };
+        stream_after(&parts.uri, before, state).map(|(stream, _)| Self(stream))
+    }
+}
+
+/// The stream and the object's path of `/streams/{id}/{path}`, as text that is still to be checked.
+pub(super) struct InObject {
+    pub(super) stream: Arc<Stream>,
+    /// Percent-decoded.
+    pub(super) path: String,
+}
+
+impl FromRequestParts<AppState> for InObject {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
+        let before = ["streams/probe/", "probe/", "streams/"]
+            .into_iter()
+            .find(|before| raw_path(&parts.uri).starts_with(before))
+            .unwrap_or_default();
+        let (stream, path) = stream_after(&parts.uri, before, state)?;
+        Ok(Self {
+            stream,
+            path: decoded(path)?,
+        })
+    }
+}
+
+impl InObject {
+    pub(super) fn object_path(&self) -> Result<ObjectPath> {
+        ObjectPath::parse(&self.path)
+    }
+}
+
+/// Query parameters.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self> {
+        axum::extract::Query::<T>::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|e| Error::new(Kind::Shape, e.body_text()))
+    }
+}
+
+/// A JSON body of the expected shape. Without a content type it is read as JSON.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self> {
+        if !is_json(request.headers()) {
+            return Err(Error::new(
+                Kind::Unsupported,
+                "send the body as application/json",
+            ));
+        }
+        let bytes = read_small(request.into_body(), state).await?;
+        let wrong = |e| {
+            Error::new(
+                Kind::Shape,
+                format!("the body is not the expected JSON: {e}"),
+            )
+        };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(wrong)?;
+        if !value.is_object() {
+            // serde would take a list for a structure.
+            return Err(Error::new(
+                Kind::Shape,
+                "the body is not the expected JSON: send an object",
+            ));
+        }
+        serde_json::from_value(value).map(Self).map_err(wrong)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return true;
+    };
+    let Ok(kind) = kind.to_str() else {
+        return false;
+    };
+    let essence = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence.is_empty()
+        || essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+async fn read_small(body: Body, state: &AppState) -> Result<Vec<u8>> {
+    let mut body = http_body_util::Limited::new(body, MAX_JSON);
+    let mut bytes = Vec::new();
+    while !body.is_end_stream() {
+        let Ok(frame) = tokio::time::timeout(state.body_timeout, body.frame()).await else {
+            return Err(Error::new(
+                Kind::TimedOut,
+                "the body did not come to its end",
+            ));
+        };
+        match frame {
+            None => break,
+            Some(Ok(frame)) => bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |b| b)),
+            Some(Err(e)) if e.is::<http_body_util::LengthLimitError>() => {
+                return Err(Error::new(
+                    Kind::TooLarge,
+                    "the body is larger than 256 KiB",
+                ));
+            }
+            Some(Err(e)) => {
+                return Err(Error::new(Kind::Disconnected, "the body ended early").because(e));
+            }
+        }
+    }
+    Ok(bytes)
+}

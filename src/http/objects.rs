@@ -1,0 +1,386 @@
+//! Objects: `/streams/{id}/{path}`.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
+
+use super::extract::{Caller, InObject};
+use super::file;
+use super::state::AppState;
+use super::streams;
+use crate::access::Action;
+use crate::catalog::{RequestRecord, Stream};
+use crate::clock::Timestamp;
+use crate::ingest::{Certificate, Incoming};
+use crate::names::ObjectPath;
+use crate::tls::{Connection, Peer};
+use crate::workdir::{self, ObjectFile};
+use crate::{Error, Kind, Result, matter, pki};
+
+/// Ending under which an object's evidence is read.
+const EVIDENCE: &str = ".crt";
+/// Name under which a stream's description is read.
+const DESCRIPTION: &str = "stream.json";
+/// Bytes of header fields that a record keeps.
+const MAX_RECORDED: usize = 16 * 1024;
+/// Longest path text that a record keeps of an upload whose path is refused.
+const MAX_REFUSED_PATH: usize = 256;
+
+/// `PUT` and `POST /streams/{id}/{path}`
+pub(super) async fn upload(
+    State(state): State<AppState>,
+    target: InObject,
+    caller: Result<Caller>,
+    request: Request,
+) -> Result<Response> {
+    let first_byte = Timestamp::now();
+    let (parts, body) = request.into_parts();
+    let connection = parts
+        .extensions
+        .get::<Connection>()
+        .cloned()
+        .ok_or_else(|| Error::new(Kind::Internal, "a request came without its connection"))?;
+    let length = content_length(&parts.headers);
+    let record = record(
+        &parts.method,
+        &parts.uri,
+        parts.version,
+        &parts.headers,
+        &connection,
+        length,
+    );
+    let certificate = certificate(&connection);
+    if target.path.is_empty() {
+        return greet(&state, caller, &target.stream, length).await;
+    }
+    let path = target.object_path();
+    let incoming = |path: ObjectPath, errors| Incoming {
+        stream: Arc::clone(&target.stream),
+        path,
+        length,
+        request: record,
+        certificate,
+        first_byte,
+        errors,
+    };
+    let checked = check(
+        &state,
+        caller,
+        &target.stream,
+        path.as_ref(),
+        &parts.headers,
+        length,
+    )
+    .await;
+    let (path, errors) = match (path, checked) {
+        (Ok(path), Ok(errors)) => (path, errors),
+        (path, Err(e)) => {
+            // Even a path that cannot be stored is worth a line in the history.
+            let shown = path.or_else(|_| ObjectPath::parse(&printable(&target.path)));
+            if let Ok(path) = shown {
+                state
+                    .ingest
+                    .refuse(incoming(path, e.reasons().to_vec()), &e)
+                    .await;
+            }
+            return Err(e);
+        }
+        (Err(e), Ok(_)) => return Err(e),
+    };
+    let receipt = state.ingest.receive(incoming(path, errors), body).await?;
+    let mut response = StatusCode::ACCEPTED.into_response();
+    if let Some(etag) = receipt
+        .etag
+        .and_then(|etag| HeaderValue::from_str(&etag).ok())
+    {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    Ok(response)
+}
+
+/// What the header alone decides. The sentences of broken rules, where the stream does not enforce them.
+async fn check(
+    state: &AppState,
+    caller: Result<Caller>,
+    stream: &Stream,
+    path: Result<&ObjectPath, &Error>,
+    headers: &HeaderMap,
+    length: Option<u64>,
+) -> Result<Vec<String>> {
+    let caller = caller?;
+    caller.may(state, Action::Upload, Some(stream)).await?;
+    let path = path.map_err(|e| Error::new(e.kind(), e.message()))?;
+    check_reserved(path)?;
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Err(Error::new(
+            Kind::Invalid,
+            "Content-Range is not allowed in an upload: send the whole object (RFC 9110 section 14.5)",
+        ));
+    }
+    check_encoding(headers)?;
+    state.ingest.check_header(path, length)?;
+    let has_certificate = matches!(caller.connection.peer, Peer::Verified(_));
+    let errors = matter::check(stream, path, has_certificate);
+    // An empty body only asks whether uploads would be taken.
+    if stream.strict_mode && !errors.is_empty() && length != Some(0) {
+        return Err(Error::new(Kind::Invalid, errors.join("; ")).with_reasons(errors));
+    }
+    Ok(errors)
+}
+
+fn check_reserved(path: &ObjectPath) -> Result<()> {
+    let reserved = path.as_str() == DESCRIPTION || path.as_str().ends_with(EVIDENCE);
+    if reserved {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!(
+                "\"{path}\" is reserved: names ending in .crt and stream.json are the server's own"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<()> {
+    let encodings = headers.get_all(header::CONTENT_ENCODING);
+    for encoding in encodings {
+        let text = encoding.to_str().unwrap_or("?");
+        if !text
+            .split(',')
+            .all(|e| e.trim().is_empty() || e.trim().eq_ignore_ascii_case("identity"))
+        {
+            return Err(Error::new(
+                Kind::Unsupported,
+                format!("Content-Encoding {text:?} is not handled: send the object as it is"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A request to the publishing endpoint itself: sources ask with it whether they are welcome.
+async fn greet(
+    state: &AppState,
+    caller: Result<Caller>,
+    stream: &Stream,
+    length: Option<u64>,
+) -> Result<Response> {
+    caller?.may(state, Action::Upload, Some(stream)).await?;
+    if length == Some(0) {
+        return Ok(StatusCode::ACCEPTED.into_response());
+    }
+    Err(Error::new(
+        Kind::Invalid,
+        format!("name the object: /streams/{}/PATH", stream.id),
+    ))
+}
+
+/// `DELETE /streams/{id}/{path}`
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    target: InObject,
+    caller: Caller,
+) -> Result<Response> {
+    caller
+        .may(&state, Action::Upload, Some(&target.stream))
+        .await?;
+    let path = target.object_path()?;
+    check_reserved(&path)?;
+    state.ingest.delete(target.stream.id, path).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+/// `GET` and `HEAD /streams/{id}/{path}`
+pub(super) async fn download(
+    State(state): State<AppState>,
+    target: InObject,
+    caller: Caller,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response> {
+    caller
+        .may(&state, Action::Read, Some(&target.stream))
+        .await?;
+    let path = target.object_path()?;
+    if path.as_str() == DESCRIPTION {
+        return Ok(axum::Json(streams::view(&state, &target.stream).await?).into_response());
+    }
+    if let Some(object) = path.as_str().strip_suffix(EVIDENCE) {
+        return evidence(&state, &target.stream, ObjectPath::parse(object)?).await;
+    }
+    let growing = state.live.growing(target.stream.id, &path);
+    if let Some(growing) = &growing
+        && growing.extent.borrow().open
+        && method == Method::GET
+        && !headers.contains_key(header::RANGE)
+    {
+        return Ok(file::follow(&path, growing.clone()));
+    }
+    let object = open(&state, &target.stream, path.clone()).await?;
+    file::serve(&method, &headers, &path, object).await
+}
+
+/// The object, or what can be read of it by now.
+pub(super) async fn open(
+    state: &AppState,
+    stream: &Stream,
+    path: ObjectPath,
+) -> Result<ObjectFile> {
+    let missing = Error::new(
+        Kind::NotFound,
+        format!("stream {} has no object \"{path}\"", stream.id),
+    );
+    let (id, growing) = (stream.id, state.live.growing(stream.id, &path));
+    let workdir = state.workdir.clone();
+    workdir::blocking(move || match growing {
+        Some(growing) => {
+            let len = growing.extent.borrow().len;
+            if len == 0 {
+                Ok(None)
+            } else {
+                ObjectFile::up_to(growing.file, len).map(Some)
+            }
+        }
+        None => workdir.open_object(id, &path),
+    })
+    .await?
+    .ok_or(missing)
+}
+
+/// Who uploaded the object: the fields of the client certificate.
+async fn evidence(state: &AppState, stream: &Stream, path: ObjectPath) -> Result<Response> {
+    let id = stream.id;
+    let missing = |why: &str| {
+        Error::new(
+            Kind::NotFound,
+            format!("stream {id} has no evidence for \"{path}\": {why}"),
+        )
+    };
+    let name = path.as_str().to_owned();
+    let shown = state
+        .catalog
+        .read(move |tables| {
+            let Some(object) = tables.object(id, &name)? else {
+                return Ok(None);
+            };
+            let upload = tables.upload(id, object.upload)?;
+            let Some(peer) = upload.and_then(|upload| upload.request.peer) else {
+                return Ok(Some(None));
+            };
+            tables.certificate(&peer).map(Some)
+        })
+        .await?;
+    let der = shown
+        .ok_or_else(|| missing("there is no such object"))?
+        .ok_or_else(|| missing("it was uploaded without a client certificate"))?;
+    let evidence = pki::evidence(&der)
+        .map_err(|e| Error::internal("a recorded certificate cannot be read", e))?;
+    Ok(axum::Json(evidence).into_response())
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+fn certificate(connection: &Connection) -> Option<Certificate> {
+    match &connection.peer {
+        Peer::Verified(cert) => Some(Certificate {
+            fingerprint: cert.fingerprint.clone(),
+            name: cert.name.clone(),
+            serial: cert.serial.clone(),
+            der: cert.der.as_slice().into(),
+        }),
+        Peer::Anonymous => None,
+    }
+}
+
+fn record(
+    method: &Method,
+    uri: &axum::http::Uri,
+    version: Version,
+    headers: &HeaderMap,
+    connection: &Connection,
+    length: Option<u64>,
+) -> RequestRecord {
+    let framing = match (length, version) {
+        (Some(_), _) => "content-length",
+        (None, Version::HTTP_2) => "stream",
+        (None, _) if headers.contains_key(header::TRANSFER_ENCODING) => "chunked",
+        (None, _) => "none",
+    };
+    let (peer, device) = match &connection.peer {
+        Peer::Verified(cert) => (Some(cert.fingerprint.clone()), Some(cert.name.clone())),
+        Peer::Anonymous => (None, None),
+    };
+    RequestRecord {
+        method: method.to_string(),
+        target: uri
+            .path_and_query()
+            .map_or_else(String::new, ToString::to_string),
+        headers: recorded_headers(headers),
+        framing: framing.to_owned(),
+        http_version: match version {
+            Version::HTTP_2 => "HTTP/2",
+            Version::HTTP_10 => "HTTP/1.0",
+            _ => "HTTP/1.1",
+        }
+        .to_owned(),
+        tls_version: connection.tls_version.to_owned(),
+        cipher: connection.cipher.to_string(),
+        connection: i64::try_from(connection.id).unwrap_or(i64::MAX),
+        remote: connection.remote.to_string(),
+        peer,
+        device,
+    }
+}
+
+/// The header fields in order, without secrets, as far as the record's room goes.
+fn recorded_headers(headers: &HeaderMap) -> Vec<(String, String)> {
+    let mut left = MAX_RECORDED;
+    let mut kept = Vec::with_capacity(headers.len());
+    for (name, value) in headers {
+        let secret = [
+            header::AUTHORIZATION,
+            header::COOKIE,
+            header::PROXY_AUTHORIZATION,
+        ]
+        .contains(name);
+        let value = if secret {
+            "(redacted)".to_owned()
+        } else {
+            String::from_utf8_lossy(value.as_bytes()).into_owned()
+        };
+        let size = name.as_str().len() + value.len();
+        let Some(rest) = left.checked_sub(size) else {
+            break;
+        };
+        left = rest;
+        kept.push((name.as_str().to_owned(), value));
+    }
+    kept
+}
+
+/// A refused path in a form that can be recorded.
+fn printable(path: &str) -> String {
+    let shown: String = path
+        .chars()
+        .take(MAX_REFUSED_PATH / 4)
+        .map(|c| if c.is_control() || c == '/' { '_' } else { c })
+        .collect();
+    if shown.chars().all(|c| c == '.') {
+        "_".to_owned()
+    } else {
+        shown
+    }
+}
