@@ -1178,7 +1178,7 @@ impl H2 {
     }
 
     /// Ends the connection without a word, as when a camera loses its power.
-    pub fn cut(self) {
+    pub fn cut(&self) {
         self.driver.abort();
     }
 }
