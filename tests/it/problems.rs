@@ -1,1 +1,184 @@
+//! Errors: their shape, their request id, what they keep to themselves.
 
+use std::collections::BTreeSet;
+
+use crate::harness::{Http, Server};
+
+#[tokio::test]
+async fn unknown_addresses_are_problems() {
+    let server = Server::start().await;
+    for http in [Http::One, Http::Two] {
+        let client = server.client(http, None);
+        for path in [
+            "/nothing",
+            "/api",
+            "/api/v1",
+            "/api/v1/nothing",
+            "/certs/a/b/c/d",
+            "/stream/1/a.m4s",
+            "/favicon.ico",
+        ] {
+            for method in ["GET", "DELETE"] {
+                let answer = client.call(method, path).await;
+                assert!(
+                    [404, 405].contains(&answer.status),
+                    "{method} {path}: {answer:?}"
+                );
+            }
+        }
+        assert_eq!(client.head("/nothing").await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn the_type_tells_problems_apart() {
+    let server = Server::start().await;
+    let client = server.anonymous();
+    let id = server.stream(&client, "dash").await;
+    let kinds: BTreeSet<String> = [
+        client.get("/nothing").await.expect(404),
+        client
+            .put(&format!("/streams/{id}/a.m4s"), "x")
+            .header("Content-Range", "bytes 0-0/1")
+            .await
+            .expect(400),
+        client
+            .put(&format!("/streams/{id}/a.m4s"), "x")
+            .header("Content-Encoding", "gzip")
+            .await
+            .expect(415),
+        client
+            .get("/certs")
+            .header("Via", "1.1 proxy")
+            .await
+            .expect(401),
+        client
+            .post("/streams")
+            .header("Origin", "https://evil.example")
+            .await
+            .expect(403),
+    ]
+    .iter()
+    .map(|answer| answer.json()["type"].as_str().expect("a type").to_owned())
+    .collect();
+    assert_eq!(kinds.len(), 5, "{kinds:?}");
+}
+
+#[tokio::test]
+async fn request_ids_differ_and_are_in_the_log() {
+    let server = Server::with().env("RUST_LOG", "debug").start().await;
+    let client = server.anonymous();
+    let mut ids = BTreeSet::new();
+    for _ in 0..20 {
+        ids.insert(
+            client
+                .get("/nothing")
+                .await
+                .expect(404)
+                .header("x-request-id")
+                .to_owned(),
+        );
+    }
+    assert_eq!(ids.len(), 20);
+    for id in ids {
+        server
+            .log_line("the request", |line| line.contains(&id))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn d10_our_own_failures_tell_nothing_but_their_id() {
+    let server = Server::start().await;
+    let client = server.anonymous();
+    let id = server.stream(&client, "dash").await;
+    let directory = server.path(&format!("streams/{id}"));
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::write(&directory, "a file where the stream's directory belongs").expect("written");
+    let answer = client.put(&format!("/streams/{id}/a/b.m4s"), "x").await;
+    assert!(answer.status >= 400, "{answer:?}");
+    if answer.status >= 500 {
+        let request = answer.header("x-request-id").to_owned();
+        let line = server
+            .log_line("the failure", |line| line.contains(&request))
+            .await;
+        assert!(line.contains("WARN") || line.contains("ERROR"), "{line}");
+    }
+    client.get("/healthz").await.expect(200);
+}
+
+#[tokio::test]
+async fn garbage_is_refused() {
+    let server = Server::start().await;
+    for garbage in [
+        &b"\0\0\0\0\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost a\r\n\r\n",
+        b"PUT /streams/1/a b.m4s HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let mut raw = server.h1(None).await;
+        raw.send(garbage).await;
+        if let Some(answer) = raw.answer_head().await {
+            assert!((400..600).contains(&answer.status), "{answer:?}");
+        }
+    }
+    server.anonymous().get("/healthz").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_broken_chunked_body_is_an_aborted_upload() {
+    let server = Server::start().await;
+    let client = server.anonymous();
+    let id = server.stream(&client, "dash").await;
+    let mut raw = server.h1(None).await;
+    raw.begin("PUT", &format!("/streams/{id}/a.m4s")).await;
+    raw.send(b"5\r\nhello\r\nxyz\r\n").await;
+    if let Some(answer) = raw.answer_head().await {
+        assert_eq!(answer.status, 400, "{answer:?}");
+    }
+    client.settled(id, "a.m4s", "aborted").await;
+    client
+        .get(&format!("/streams/{id}/a.m4s"))
+        .await
+        .problem(404);
+}
+
+#[tokio::test]
+async fn two_framings_of_one_body_do_not_smuggle_a_request() {
+    let server = Server::start().await;
+    let client = server.anonymous();
+    let id = server.stream(&client, "dash").await;
+    let mut raw = server.h1(None).await;
+    let hidden = format!("DELETE /api/v1/streams/{id} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let body = format!("0\r\n\r\n{hidden}");
+    raw.head(
+        "PUT",
+        &format!("/streams/{id}/a.m4s"),
+        &[
+            ("Content-Length", &body.len().to_string()),
+            ("Transfer-Encoding", "chunked"),
+        ],
+    )
+    .await;
+    raw.send(body.as_bytes()).await;
+    let mut statuses = Vec::new();
+    while let Some(answer) =
+        tokio::time::timeout(std::time::Duration::from_millis(500), raw.answer_head())
+            .await
+            .unwrap_or(None)
+    {
+        statuses.push(answer.status);
+    }
+    // Either refused, or read as chunked and the connection closed behind it (RFC 9112, section 6.1).
+    assert!(
+        statuses.len() <= 1,
+        "the hidden request was answered: {statuses:?}"
+    );
+    client
+        .get(&format!("/api/v1/streams/{id}"))
+        .await
+        .expect(200);
+}
