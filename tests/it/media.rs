@@ -4,7 +4,7 @@
 //! parser, so that the two do not share their mistakes.
 
 /// One box: size, four letters, payload.
-pub fn boxed(kind: &str, parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn boxed(kind: &str, parts: &[&[u8]]) -> Vec<u8> {
     assert_eq!(kind.len(), 4);
     let size = 8 + parts.iter().map(|part| part.len()).sum::<usize>();
     let mut bytes = u32::try_from(size)
@@ -43,17 +43,17 @@ enum Kind {
 
 /// A CMAF track: makes its header and its fragments.
 #[derive(Clone, Debug)]
-pub struct Track {
+pub(crate) struct Track {
     kind: Kind,
     id: u32,
     /// Ticks per second.
-    pub timescale: u32,
+    pub(crate) timescale: u32,
     language: &'static str,
 }
 
 impl Track {
     /// H.264 High, 4:2:0.
-    pub fn video(width: u16, height: u16) -> Self {
+    pub(crate) fn video(width: u16, height: u16) -> Self {
         Self {
             kind: Kind::Video { width, height },
             id: 1,
@@ -63,7 +63,7 @@ impl Track {
     }
 
     /// AAC-LC.
-    pub fn audio() -> Self {
+    pub(crate) fn audio() -> Self {
         Self {
             kind: Kind::Audio {
                 rate: 48_000,
@@ -76,13 +76,13 @@ impl Track {
     }
 
     /// The same track with another language: another header of the same length.
-    pub fn language(mut self, language: &'static str) -> Self {
+    pub(crate) fn language(mut self, language: &'static str) -> Self {
         self.language = language;
         self
     }
 
     /// `ftyp` and `moov`.
-    pub fn header(&self) -> Vec<u8> {
+    pub(crate) fn header(&self) -> Vec<u8> {
         let ftyp = boxed("ftyp", &[b"iso6", &u32be(0), b"iso6cmfcmp41"]);
         [ftyp, self.moov()].concat()
     }
@@ -224,7 +224,7 @@ impl Track {
     }
 
     /// One second of media in one sample that begins at `second`; the payload is made from `seed`.
-    pub fn second(&self, second: u64, seed: u8) -> Vec<u8> {
+    pub(crate) fn second(&self, second: u64, seed: u8) -> Vec<u8> {
         let scale = u64::from(self.timescale);
         let number = u32::try_from(second).expect("small") + 1;
         self.fragment(
@@ -237,7 +237,7 @@ impl Track {
     }
 
     /// `moof` and `mdat`. The samples share the payload and the duration (in ticks) evenly.
-    pub fn fragment(
+    pub(crate) fn fragment(
         &self,
         number: u32,
         decode_time: u64,
@@ -313,7 +313,7 @@ fn mvhd() -> Vec<u8> {
 }
 
 /// Media bytes: one length-prefixed IDR slice whose content follows from `seed`.
-pub fn payload(size: usize, seed: u8) -> Vec<u8> {
+pub(crate) fn payload(size: usize, seed: u8) -> Vec<u8> {
     let mut bytes = u32::try_from(size - 4)
         .expect("small")
         .to_be_bytes()
@@ -331,13 +331,13 @@ pub fn payload(size: usize, seed: u8) -> Vec<u8> {
 }
 
 /// `styp` with the given brands.
-pub fn styp(brands: &[&str]) -> Vec<u8> {
+pub(crate) fn styp(brands: &[&str]) -> Vec<u8> {
     let brands: Vec<u8> = brands.iter().flat_map(|brand| brand.bytes()).collect();
     boxed("styp", &[&brands[..4], &u32be(0), &brands])
 }
 
 /// `prft`: the wall clock (NTP, 32.32 fixed point) at which `media_time` was captured.
-pub fn prft(ntp: u64, media_time: u64) -> Vec<u8> {
+pub(crate) fn prft(ntp: u64, media_time: u64) -> Vec<u8> {
     full(
         "prft",
         1,
@@ -347,7 +347,7 @@ pub fn prft(ntp: u64, media_time: u64) -> Vec<u8> {
 }
 
 /// `emsg`, version 1.
-pub fn emsg(timescale: u32, time: u64, id: u32) -> Vec<u8> {
+pub(crate) fn emsg(timescale: u32, time: u64, id: u32) -> Vec<u8> {
     full(
         "emsg",
         1,
@@ -365,7 +365,7 @@ pub fn emsg(timescale: u32, time: u64, id: u32) -> Vec<u8> {
 }
 
 /// The empty `mfra` with which some sources say that a track has ended.
-pub fn mfra() -> Vec<u8> {
+pub(crate) fn mfra() -> Vec<u8> {
     boxed("mfra", &[])
 }
 

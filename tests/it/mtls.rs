@@ -13,15 +13,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::harness::{DEADLINE, Http, Identity, Server, eventually, has_ipv6, skipped, tls, tool};
 
 /// A leaf certificate as the test wants it, issued by a root on disk.
-pub struct Leaf {
-    pub name: String,
-    pub usage: Vec<ExtendedKeyUsagePurpose>,
+pub(crate) struct Leaf {
+    pub(crate) name: String,
+    pub(crate) usage: Vec<ExtendedKeyUsagePurpose>,
     /// Validity: days from now, from and to.
-    pub days: (i64, i64),
+    pub(crate) days: (i64, i64),
 }
 
 impl Leaf {
-    pub fn device(name: &str) -> Self {
+    pub(crate) fn device(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             usage: vec![ExtendedKeyUsagePurpose::ClientAuth],
@@ -29,7 +29,7 @@ impl Leaf {
         }
     }
 
-    pub fn server(name: &str) -> Self {
+    pub(crate) fn server(name: &str) -> Self {
         Self {
             usage: vec![ExtendedKeyUsagePurpose::ServerAuth],
             ..Self::device(name)
@@ -37,7 +37,7 @@ impl Leaf {
     }
 
     /// Issued by `root.pem` and `root.key` of this directory.
-    pub fn issue(&self, directory: &Path) -> Identity {
+    pub(crate) fn issue(&self, directory: &Path) -> Identity {
         let read = |name| std::fs::read_to_string(directory.join(name)).expect("a root");
         let root_key = KeyPair::from_pem(&read("root.key")).expect("the root's key");
         let issuer = Issuer::from_ca_cert_pem(&read("root.pem"), root_key).expect("the root");
@@ -52,7 +52,7 @@ impl Leaf {
         }
     }
 
-    pub fn self_signed(&self) -> Identity {
+    pub(crate) fn self_signed(&self) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let cert = self.params().self_signed(&key).expect("a certificate");
         Identity {
