@@ -145,6 +145,9 @@ fn decide(mode: Access, principal: &Principal, action: Action, relation: Relatio
             Action::ReadCertificates | Action::TakeKey | Action::ReadMetrics => {
                 Decision::NeedsToken
             }
+            Action::ReadCertificates | Action::TakeKey | Action::ReadMetrics => {
+                Decision::NeedsToken
+            }
         },
     }
 }

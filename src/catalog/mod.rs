@@ -134,36 +134,19 @@ impl Catalog {
     }
 }
 
-/// A reading connection in use; it is put back when the lease ends, however that comes about.
-struct Lease {
-    readers: Arc<Readers>,
-    connection: Option<Connection>,
-    // Given back after the connection: whoever gets it finds one.
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Lease {
-    fn new(readers: Arc<Readers>, permit: OwnedSemaphorePermit) -> Self {
-        let connection = readers.idle().pop();
-        Self {
-            readers,
-            connection,
-            _permit: permit,
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.readers.idle().push(connection);
-        }
-    }
-}
-
 impl Readers {
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take(&self) -> Option<Connection> {
+        self.idle
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .pop()
+    }
+
+    fn put_back(&self, connection: Connection) {
+        self.idle
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(connection);
     }
 }
 

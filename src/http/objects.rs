@@ -89,13 +89,30 @@ pub(super) async fn upload(
         }
         (Err(e), Ok(_)) => return Err(e),
     };
-    let receipt = state.ingest.receive(incoming(path, errors), body).await?;
-    let mut response = StatusCode::ACCEPTED.into_response();
-    if let Some(etag) = receipt
-        .etag
-        .and_then(|etag| HeaderValue::from_str(&etag).ok())
-    {
-        response.headers_mut().insert(header::ETAG, etag);
+    let version = parts.version;
+    match state.ingest.receive(incoming(path, errors), body).await {
+        Ok(receipt) => {
+            let mut response = StatusCode::ACCEPTED.into_response();
+            if let Some(etag) = receipt
+                .etag
+                .and_then(|etag| HeaderValue::from_str(&etag).ok())
+            {
+                response.headers_mut().insert(header::ETAG, etag);
+            }
+            Ok(response)
+        }
+        Err(e) if e.kind() == Kind::TimedOut => {
+            // There is no use in waiting for the rest: it is what did not come.
+            drain.off();
+            let mut response = e.into_response();
+            if version < Version::HTTP_2 {
+                response
+                    .headers_mut()
+                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(response)
+        }
+        Err(e) => Err(e),
     }
     Ok(response)
 }

@@ -181,7 +181,7 @@ impl Running {
             upload,
         };
         let object = ingest
-            .publish_part(&mut state, &target, spool, header.end, media_end, rows)
+            .publish_part(&mut state, &target, spool, header.end, rows)
             .await?;
         self.track.object = Some(object);
         Ok(true)

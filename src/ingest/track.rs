@@ -218,13 +218,27 @@ impl Ingest {
                 Ok(Placed::Appended(object))
             }
             Place::End => {
-                let appended = self.append(track, target.upload, source, seen).await;
-                if appended.is_err() {
-                    // Nobody may take what was half written for a part of the track.
-                    let _ = workdir::truncate(&track.file, track.media_end);
-                }
-                appended?;
-                Ok(Placed::Appended(track.object))
+                let row = row_at(track.media_end, seen);
+                let end = row.offset + row.size;
+                let (from, to) = (
+                    source.position(seen.range.start),
+                    source.position(seen.range.end),
+                );
+                workdir::copy_range(source.file, from, to, &track.file, row.offset)?;
+                // Where an upload ended in boxes after its last fragment, they may reach further.
+                workdir::truncate(&track.file, end)?;
+                let end_time = track.end_time.max(end_of(&row));
+                let (object, upload) = (track.object, target.upload);
+                self.catalog
+                    .write(move |tables| {
+                        tables.add_fragments(object, upload, &[row])?;
+                        tables.grow_object(object, upload, end, end_time)
+                    })
+                    .await?;
+                track.media_end = end;
+                track.end_time = end_time;
+                track.announcement.update(track.extent());
+                Ok(Placed::Appended(object))
             }
         }
     }
@@ -328,8 +342,7 @@ impl Ingest {
             );
             spool.copy_from(source.file, from, to)?;
         }
-        let (media_end, rows) = (spool.len(), row.into_iter().collect());
-        self.publish_part(state, target, spool, header_size, media_end, rows)
+        self.publish_part(state, target, spool, header_size, row.into_iter().collect())
             .await
     }
 
@@ -347,7 +360,7 @@ impl Ingest {
             Held::Track(held) if held.has_fragments() => {
                 self.workdir
                     .keep_part(target.stream, target.path, held.object)?;
-                (held.part + 1, held.senders, Some(held.object))
+                (held.part + 1, held.senders)
             }
             Held::Track(held) => (held.part, held.senders, None),
             Held::None | Held::Unknown => (1, 0, None),
@@ -376,18 +389,7 @@ impl Ingest {
                 tables.add_fragments(object, upload, &rows)?;
                 Ok(object)
             })
-            .await;
-        let object = match recorded {
-            Ok(object) => object,
-            Err(e) => {
-                state.track = Held::Unknown;
-                if let Some(kept) = kept {
-                    self.workdir
-                        .restore_part(target.stream, target.path, kept)?;
-                }
-                return Err(e);
-            }
-        };
+            .await?;
         let extent = Extent {
             len: media_end,
             open: senders > 0,

@@ -295,16 +295,9 @@ impl Running {
         if path.naming() == Naming::Streams {
             return Err(Error::new(
                 Kind::Invalid,
-                format!("\"{path}\" takes a CMAF header or fragments: {why}"),
-            ));
-        }
-        let begun = self.track.has_pieces() || self.base > 0;
-        if begun || matches!(self.slot.lock().await.track, Held::Track(_)) {
-            return Err(Error::new(
-                Kind::Invalid,
                 format!(
-                    "\"{path}\" holds a track, which takes a CMAF header or fragments: {why}; \
-                     delete it first if this is to take its place"
+                    "\"{}\" takes a CMAF header or fragments: {why}",
+                    self.incoming.path
                 ),
             ));
         }

@@ -113,9 +113,15 @@ impl Running {
             })
             .collect();
         let mut object = self.new_object(file.size, true);
-        object.media_end = self.media_end.max(object.header_size);
+        object.media_end = rows
+            .last()
+            .map_or(object.header_size, |row| row.offset + row.size);
         object.end_time = rows.iter().filter_map(end_of).max();
         let mut new = self.new_upload(Status::Accepted, None, Some(202));
+        let growing = self
+            .growing
+            .as_ref()
+            .map(|growing| (growing.upload, growing.object));
         let certificate = self.incoming.certificate.clone();
         let recorded = ingest
             .catalog
@@ -196,12 +202,7 @@ impl Running {
             .catalog
             .read(move |tables| tables.object(stream, &name))
             .await?;
-        let wanted = !held.is_some_and(|held| held.whole) && state.newest < self.slot.order;
-        let serve = wanted
-            && ingest
-                .workdir
-                .publish_growing(&mut spool, stream, &path)
-                .is_ok();
+        let serve = !held.is_some_and(|held| held.whole) && state.newest < self.slot.order;
         if serve {
             state.newest = self.slot.order;
             state.track = Held::None;

@@ -217,30 +217,6 @@ impl Workdir {
         })
     }
 
-    /// Makes a growing upload the object at `path`, and leaves it under its growing name until
-    /// [`Self::forget_growing`], so that a crash before it is recorded loses nothing.
-    pub(crate) fn publish_growing(
-        &self,
-        spool: &mut Spool,
-        stream: StreamId,
-        path: &ObjectPath,
-    ) -> Result<ObjectFile> {
-        let growing = std::mem::replace(&mut spool.path, self.next_spool());
-        fs::hard_link(&growing, &spool.path).map_err(|e| failed("cannot store the upload", e))?;
-        let published = self.publish(spool, stream, path);
-        if published.is_err() {
-            let _ = fs::remove_file(&spool.path);
-            spool.path = growing;
-        }
-        published
-    }
-
-    /// Takes the growing name from an upload that is recorded under its own.
-    pub(crate) fn forget_growing(&self, stream: StreamId, object: i64) {
-        // What stays is found, and taken for what it is, at the next start.
-        let _ = fs::remove_file(self.part_path(stream, object));
-    }
-
     /// Keeps what the path holds as `parts/STREAM/OBJECT`, where it stays when the path gets another file.
     pub(crate) fn keep_part(&self, stream: StreamId, path: &ObjectPath, object: i64) -> Result<()> {
         let kept = self.part_path(stream, object);
@@ -269,13 +245,11 @@ impl Workdir {
         path: &ObjectPath,
         object: i64,
     ) -> Result<bool> {
-        let kept = self.part_path(stream, object);
-        match fs::rename(&kept, self.object_path(stream, path)) {
-            Ok(()) => {
-                // Where both names already led to the same file, renaming leaves both.
-                let _ = fs::remove_file(&kept);
-                Ok(true)
-            }
+        match fs::rename(
+            self.part_path(stream, object),
+            self.object_path(stream, path),
+        ) {
+            Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(failed("cannot restore a part", e)),
         }

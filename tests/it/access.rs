@@ -70,7 +70,7 @@ impl Stage {
     async fn check(&self, who: &str, client: &Client, expected: &Expected) {
         let (a, b) = (self.a, self.b);
         let get = |path: String| ("GET", path);
-        let groups: [(Verdict, Vec<(&str, String)>); 6] = [
+        let groups: [(Verdict, Vec<(&str, String)>); 7] = [
             (
                 Yes,
                 vec![get("/healthz".into()), get("/certs/server/root.pem".into())],
@@ -83,7 +83,6 @@ impl Stage {
                     get("/certs/device/own.key".into()),
                     get("/metrics".into()),
                     ("POST", "/certs/new/keypair".into()),
-                    ("POST", "/certs/new/keypair?include_key=true".into()),
                 ],
             ),
             (
@@ -115,10 +114,15 @@ impl Stage {
                 ],
             ),
             (
-                expected.in_b,
+                expected.read_b,
                 vec![
                     get(format!("/api/v1/streams/{b}")),
                     get(format!("/streams/{b}/held.m4s")),
+                ],
+            ),
+            (
+                expected.change_b,
+                vec![
                     ("trackName", format!("/streams/{b}/trackName")),
                     ("PATCH", format!("/api/v1/streams/{b}")),
                 ],
@@ -136,6 +140,9 @@ impl Stage {
                 judge(&format!("{who}: {method} {path}"), &answer, verdict);
             }
         }
+        // A private key goes to the admin and to loopback, even where everything else is open.
+        let answer = client.post("/certs/new/keypair?include_key=true").await;
+        judge(&format!("{who}: a new private key"), &answer, expected.key);
         let answer = client.put(&format!("/streams/{b}/n.m4s"), "new").await;
         judge(
             &format!("{who}: upload to nobody's stream"),
@@ -153,8 +160,13 @@ struct Expected {
     streams: Verdict,
     in_a: Verdict,
     upload_a: Verdict,
-    in_b: Verdict,
+    /// Reading nobody's stream.
+    read_b: Verdict,
+    /// Changing nobody's stream.
+    change_b: Verdict,
     upload_b: Verdict,
+    /// A private key in the answer.
+    key: Verdict,
 }
 
 const EVERYTHING: Expected = Expected {
@@ -162,32 +174,41 @@ const EVERYTHING: Expected = Expected {
     streams: Yes,
     in_a: Yes,
     upload_a: Yes,
-    in_b: Yes,
+    read_b: Yes,
+    change_b: Yes,
     upload_b: Yes,
+    key: Yes,
 };
 const NOTHING: Expected = Expected {
     general: Token,
     streams: Token,
     in_a: Refused,
     upload_a: No,
-    in_b: Refused,
+    read_b: Refused,
+    change_b: Refused,
     upload_b: No,
+    key: Token,
 };
 const OWNER: Expected = Expected {
     general: No,
     streams: Yes,
     in_a: Yes,
     upload_a: Yes,
-    in_b: No,
+    // It has uploaded there.
+    read_b: Yes,
+    change_b: No,
     upload_b: Yes,
+    key: No,
 };
 const STRANGER: Expected = Expected {
     general: No,
     streams: Yes,
     in_a: No,
     upload_a: No,
-    in_b: No,
+    read_b: No,
+    change_b: No,
     upload_b: Yes,
+    key: No,
 };
 
 #[tokio::test]
@@ -227,7 +248,11 @@ async fn d06_open_access() {
     stage
         .check("loopback", &stage.server.anonymous(), &EVERYTHING)
         .await;
-    stage.check("anyone", &stage.foreign(), &EVERYTHING).await;
+    let but_keys = Expected {
+        key: Token,
+        ..EVERYTHING
+    };
+    stage.check("anyone", &stage.foreign(), &but_keys).await;
     let (a, own, other) = (stage.a, &stage.own, &stage.other);
     own.put(&format!("/streams/{a}/n.m4s"), "x")
         .await

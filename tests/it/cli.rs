@@ -108,7 +108,7 @@ fn a_configuration_file_is_checked() {
     for (text, line, word) in [
         ("port = 0\n\nprot = 3\n", "3", "prot"),
         ("port = 0\nport-number = 1\n", "2", "port-number"),
-        ("# a comment\nport = \"abc\"\n", "2", "port"),
+        ("# a comment\nport = \"abc\"\n", "2", "abc"),
         ("port = = 3\n", "1", ""),
         ("port = 0\naccess = \"maybe\"\n", "2", "maybe"),
     ] {

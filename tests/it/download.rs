@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Http, Server, same};
-use crate::media::payload;
+use crate::media::{Track, payload};
 
 async fn stage() -> (Server, Client, u64) {
     let server = Server::start().await;
@@ -33,7 +33,7 @@ async fn objects_have_the_type_of_their_extension() {
     ] {
         let target = format!("/streams/{id}/{name}");
         client
-            .put(&target, "x")
+            .put(&target, Track::video(64, 64).header())
             .header("Content-Type", "text/html")
             .await
             .expect(202);

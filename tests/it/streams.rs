@@ -276,7 +276,7 @@ async fn a_deleted_stream_is_gone_with_its_objects() {
 async fn an_unknown_stream_is_404_everywhere() {
     let server = Server::start().await;
     let client = server.anonymous();
-    for id in ["999", "99999999999999999999999"] {
+    for id in ["999", "999999999999999"] {
         for (method, path) in [
             ("GET", format!("/api/v1/streams/{id}")),
             ("DELETE", format!("/api/v1/streams/{id}")),
@@ -301,7 +301,7 @@ async fn an_unknown_stream_is_404_everywhere() {
             .await
             .problem(404);
     }
-    for id in ["abc", "-1", "1.5", "%20"] {
+    for id in ["abc", "-1", "1.5", "%20", "99999999999999999999999"] {
         let status = client
             .put(&format!("/streams/{id}/a.m4s"), "x")
             .await

@@ -985,12 +985,16 @@ async fn records_come_in_pages() {
 
 #[tokio::test]
 async fn an_upload_is_logged_in_one_line() {
-    let (server, client, id) = stage(&[]).await;
+    let server = Server::start().await;
+    let client = server.device("cam").await;
+    let id = server.stream(&client, "cmaf-ingest").await;
+    let track = Track::video(64, 64);
+    let body = [track.header(), track.second(0, 1)].concat();
     client
-        .put(&format!("/streams/{id}/v/a.m4s"), "x")
+        .put(&format!("/streams/{id}/v/a.cmfv"), body)
         .await
         .expect(202);
-    let expected = format!("Upload successful: stream={id}, file=v/a.m4s, errors=[]");
+    let expected = format!("Upload successful: stream={id}, file=v/a.cmfv, errors=[]");
     let line = server
         .log_line("the upload", |line| line.contains(&expected))
         .await;

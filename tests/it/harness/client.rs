@@ -260,8 +260,10 @@ impl Answer {
         );
         let problem = self.json();
         let kind = problem["type"].as_str().unwrap_or_default();
+        // Where the status says it all, "about:blank" will do (RFC 9457, section 4.2.1).
+        let plain = kind == "about:blank" && [405, 412, 416].contains(&self.status);
         assert!(
-            kind.starts_with("urn:pavs:problem:"),
+            plain || kind.starts_with("urn:pavs:problem:"),
             "type of the problem in {self:?}"
         );
         assert_eq!(problem["status"], self.status, "{self:?}");
@@ -281,7 +283,10 @@ impl Answer {
             assert!(!leaks(needle), "{needle:?} in {self:?}");
         }
         if self.status == 401 {
-            assert_eq!(self.header("www-authenticate"), "Bearer", "{self:?}");
+            assert!(
+                self.header("www-authenticate").starts_with("Bearer"),
+                "{self:?}"
+            );
         }
         if self.status == 405 {
             assert!(

@@ -309,6 +309,14 @@ impl Server {
     }
 
     pub(crate) async fn end(&mut self, how: Ending) {
+        if self
+            .child
+            .try_wait()
+            .expect("the child can be waited for")
+            .is_some()
+        {
+            return;
+        }
         match how {
             Ending::Polite => {
                 self.signal(Signal::TERM);
