@@ -1,5 +1,6 @@
 //! The `pavs` command: reads what is asked, runs it, and says how it ended.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use pavs::cli::{self, Request};
@@ -13,7 +14,7 @@ fn main() -> ExitCode {
     let (config, log_format) = match cli::parse(std::env::args_os()) {
         Ok(Request::Serve(config, log_format)) => (*config, log_format),
         Ok(Request::Print(text)) => {
-            print!("{text}");
+            let _ = write!(std::io::stdout(), "{text}");
             return ExitCode::SUCCESS;
         }
         Err(message) => return fail(&message, USAGE),
@@ -41,6 +42,6 @@ fn main() -> ExitCode {
 }
 
 fn fail(message: &str, code: u8) -> ExitCode {
-    eprintln!("error: {}", message.replace('\n', " "));
+    let _ = writeln!(std::io::stderr(), "error: {}", message.replace('\n', " "));
     ExitCode::from(code)
 }

@@ -1,6 +1,7 @@
 //! The composition root: opens everything, wires it, and runs until it is told to stop.
 
 use std::future::Future;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,8 +142,9 @@ impl Server {
                 .map_or(0, |address| address.port());
             let (gate, router) = (self.gate.clone(), router.clone());
             serving.spawn(async move { gate.serve(listener.socket, router, handle).await });
-            // Tools wait for these words, whatever is logged.
-            eprintln!(
+            // Tools wait for these words, whatever is logged. Some close the pipe behind them.
+            let _ = writeln!(
+                std::io::stderr(),
                 "Running on https://{}:{port} (CTRL + C to quit)",
                 listener.shown
             );

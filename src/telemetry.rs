@@ -15,6 +15,8 @@ pub fn start(format: LogFormat) -> Result<(), String> {
         .try_from_env_or_default()?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // It would report a closed standard error to standard error, and panic.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => lines.with_ansi(false).with_target(false).try_init(),

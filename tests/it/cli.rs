@@ -1,12 +1,12 @@
 //! The command: flags, environment, configuration file, exit codes, signals.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{DEADLINE, Server, has_ipv6, pavs, run_to_end, skipped};
+use crate::harness::{DEADLINE, Ending, Server, has_ipv6, pavs, run_to_end, skipped};
 
 fn run(command: &mut Command) -> (ExitStatus, String, String) {
     let (status, out, error) = run_to_end(command);
@@ -67,6 +67,32 @@ fn help_and_version() {
     let (status, out, _) = run(pavs().arg("--version"));
     assert_eq!(status.code(), Some(0));
     assert!(out.contains(env!("CARGO_PKG_VERSION")), "{out}");
+}
+
+#[tokio::test]
+async fn a_closed_standard_error_does_not_end_it() {
+    let mut server = Server::with().deaf().start().await;
+    let client = server.anonymous();
+    let id = server.stream(&client, "dash").await;
+    client
+        .put(&format!("/streams/{id}/a.m4s"), "x")
+        .await
+        .expect(202);
+    server.end(Ending::Polite).await;
+}
+
+#[test]
+fn a_closed_standard_output_is_no_fault() {
+    let mut child = pavs()
+        .args(["serve", "--help"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary can be run");
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().expect("it ends");
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success() && error.is_empty(), "{error}");
 }
 
 #[test]
@@ -459,7 +485,7 @@ fn a_low_limit_of_open_files_is_warned_of() {
     );
     let mut child = Command::new("bash")
         .args(["-c", &script])
-        .stderr(std::process::Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("bash");
     let mut seen = String::new();

@@ -45,6 +45,7 @@ pub(crate) struct Starter {
     dir: Option<PathBuf>,
     keep: Option<Arc<TempDir>>,
     own_directory: bool,
+    deaf: bool,
 }
 
 impl Starter {
@@ -72,6 +73,12 @@ impl Starter {
     /// Gives no `--working-directory`, so that the server makes its own.
     pub(crate) fn without_directory(mut self) -> Self {
         self.own_directory = true;
+        self
+    }
+
+    /// Closes the pipe of the server's standard error as soon as its ready line has come.
+    pub(crate) fn deaf(mut self) -> Self {
+        self.deaf = true;
         self
     }
 
@@ -186,6 +193,7 @@ impl Server {
             dir: None,
             keep: None,
             own_directory: false,
+            deaf: false,
         }
     }
 
@@ -199,18 +207,25 @@ impl Server {
         let log = Arc::new(Log::default());
         let pipe = child.stderr.take().expect("stderr is piped");
         let writer = Arc::clone(&log);
+        let deaf = starter.deaf;
         std::thread::spawn(move || {
-            let mut lines = BufReader::new(pipe);
+            let mut pipe = Some(BufReader::new(pipe));
             let mut line = Vec::new();
-            while lines.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+            while let Some(lines) = &mut pipe
+                && lines.read_until(b'\n', &mut line).is_ok_and(|n| n > 0)
+            {
                 let text = without_colours(&String::from_utf8_lossy(&line));
+                line.clear();
+                if deaf && text.starts_with("Running on https://") {
+                    // Whoever sees the line finds the pipe closed.
+                    pipe.take();
+                }
                 writer
                     .text
                     .lock()
                     .expect("no panic while held")
                     .push_str(&text);
                 writer.grown.notify_all();
-                line.clear();
             }
         });
         let mut server = Self {
