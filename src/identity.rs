@@ -405,7 +405,16 @@ fn open_root(workdir: &Workdir, hierarchy: Hierarchy) -> Result<(Authority, bool
             Ok((root, true))
         }
         (Some(_), None) => Err(half(&key_path, &cert_path)),
-        // A root whose key was written and whose certificate was not, by a server that was killed.
+        // A server was killed in its first start, between the key and the certificate. Nothing was ever
+        // issued, so nothing is lost with the key.
+        (None, Some(_)) if workdir.cert_files(hierarchy)? == ["root.key"] => {
+            tracing::warn!(
+                "{} has no certificate, and nothing was issued with it: it is made anew",
+                key_path.display()
+            );
+            workdir::remove(&key_path)?;
+            open_root(workdir, hierarchy)
+        }
         (None, Some(_)) => Err(half(&cert_path, &key_path)),
     }
 }

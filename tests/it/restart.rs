@@ -168,6 +168,54 @@ async fn a_missing_half_of_a_root_is_said() {
 }
 
 #[tokio::test]
+async fn d02_a_first_start_that_was_killed_is_begun_anew() {
+    // The files of a hierarchy in the order in which they are written, and those that are there.
+    for (hierarchy, left) in [
+        ("server", &["root.key"][..]),
+        ("server", &["root.key", "root.pem"]),
+        ("server", &["root.key", "root.pem", "localhost.key"]),
+        ("device", &["root.key"]),
+        ("device", &["root.key.new"]),
+    ] {
+        let mut server = Server::start().await;
+        server.end(Ending::Kill).await;
+        let dir = server.path("certs").join(hierarchy);
+        for entry in std::fs::read_dir(&dir).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name").to_string_lossy();
+            if !left.contains(&&*name) {
+                std::fs::remove_file(&path).expect("removed");
+            }
+        }
+        if let Some(half) = left.iter().find(|name| name.ends_with(".new")) {
+            std::fs::write(dir.join(half), "-----BEGIN").expect("written");
+        }
+        let server = server.restart(Ending::Kill).await;
+        let device = server.device("cam").await;
+        server.stream(&device, "dash").await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_root_is_not_replaced_where_it_has_issued() {
+    let mut server = Server::start().await;
+    server.identity("cam").await;
+    server.end(Ending::Polite).await;
+    std::fs::remove_file(server.path("certs/device/root.pem")).expect("removed");
+    let mut command = crate::harness::pavs();
+    command
+        .args(["serve", "--port", "0", "--working-directory"])
+        .arg(&server.dir);
+    let (status, _, error) = crate::harness::run_to_end(&mut command);
+    assert_eq!(status.code(), Some(1), "{error}");
+    assert!(error.contains("root.pem is missing"), "{error}");
+    assert!(
+        server.path("certs/device/root.key").exists(),
+        "it is left as it is"
+    );
+}
+
+#[tokio::test]
 async fn a_track_goes_on_after_a_restart() {
     let mut server = Server::start().await;
     let track = video();
