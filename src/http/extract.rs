@@ -22,16 +22,11 @@ use crate::{Error, Kind, Result};
 /// Largest body of a JSON route.
 const MAX_JSON: usize = 256 * 1024;
 
-/// Header fields that a proxy adds: the request does not come straight from its sender.
-const FORWARDED: [&str; 7] = [
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-    "x-forwarded-server",
-];
+/// Header fields that a proxy adds, besides all that begin with [`FORWARDED`]: the request does not come
+/// straight from its sender.
+const PROXIED: [&str; 3] = ["forwarded", "via", "x-real-ip"];
+/// `X-Forwarded-For`, `-Host`, `-Ssl`, `-User`: every proxy has its own.
+const FORWARDED: &str = "x-forwarded";
 
 /// Who sent the request, and over which connection.
 #[derive(Clone)]
@@ -106,8 +101,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 /// somebody else points at this machine.
 fn is_loopback(remote: &SocketAddr, headers: &HeaderMap, uri: &Uri, state: &AppState) -> bool {
     remote.ip().to_canonical().is_loopback()
-        && !FORWARDED.iter().any(|name| headers.contains_key(*name))
+        && !headers.keys().any(|name| is_of_a_proxy(name.as_str()))
         && host(headers, uri).is_some_and(|host| is_own_name(host, state))
+}
+
+fn is_of_a_proxy(name: &str) -> bool {
+    PROXIED.contains(&name) || name.starts_with(FORWARDED)
 }
 
 fn host<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
@@ -284,4 +283,25 @@ async fn read_small(body: Body, state: &AppState) -> Result<Vec<u8>> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_proxies() {
+        for name in [
+            "forwarded",
+            "via",
+            "x-real-ip",
+            "x-forwarded",
+            "x-forwarded-ssl",
+        ] {
+            assert!(is_of_a_proxy(name), "{name}");
+        }
+        for name in ["x-request-id", "forward", "viaduct", "host"] {
+            assert!(!is_of_a_proxy(name), "{name}");
+        }
+    }
 }

@@ -360,6 +360,11 @@ async fn loopback_is_told_from_what_only_looks_like_it() {
         ("X-Forwarded-For", "127.0.0.1"),
         ("X-Forwarded-Host", "localhost"),
         ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Ssl", "on"),
+        ("X-Forwarded-User", "bob"),
+        ("X-Forwarded-By", "proxy"),
+        ("X-Forwarded", "for=192.0.2.60"),
+        ("X-Real-IP", "127.0.0.1"),
         ("Via", "1.1 proxy"),
     ] {
         let answer = server.anonymous().get("/certs").header(name, value).await;
