@@ -11,9 +11,11 @@
 //! incoming/N                uploads on their way
 //! ```
 //!
-//! A file appears under its name by rename, so nobody sees half of it. Only this module joins paths.
+//! All of it is for its owner alone, and is made so at the start where it is not. A file appears under
+//! its name by rename, so nobody sees half of it. Only this module joins paths.
 //! It knows nothing of what is in the files.
 
+mod modes;
 mod objects;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -33,6 +35,15 @@ use crate::{Error, Kind, Result};
 const MAX_SMALL_FILE: u64 = 1 << 20;
 /// Shortest admin token that is accepted: 128 bit in hexadecimal.
 const MIN_TOKEN: usize = 32;
+
+/// What a working directory has in it.
+const DIRECTORIES: [&str; 5] = [
+    "certs/server",
+    "certs/device",
+    "streams",
+    "parts",
+    "incoming",
+];
 
 /// The two certificate hierarchies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,15 +113,10 @@ impl Workdir {
                 e => unusable(e.into()),
             },
         )?;
-        for dir in [
-            "certs/server",
-            "certs/device",
-            "streams",
-            "parts",
-            "incoming",
-        ] {
+        for dir in DIRECTORIES {
             make_dirs(&root.join(dir)).map_err(unusable)?;
         }
+        modes::tighten(&root, &DIRECTORIES).map_err(unusable)?;
         let inner = Inner {
             root,
             next_spool: AtomicU64::new(1),

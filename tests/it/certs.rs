@@ -685,6 +685,69 @@ async fn d06_files_are_for_their_owner_alone() {
 }
 
 #[tokio::test]
+async fn d06_what_others_could_read_is_closed_at_the_start() {
+    let mut server = Server::start().await;
+    server.identity("cam").await;
+    server.end(Ending::Polite).await;
+    assert!(!server.log().contains("could read"), "{}", server.log());
+    let open = |path: &str, mode| {
+        std::fs::set_permissions(server.path(path), std::fs::Permissions::from_mode(mode))
+            .expect("it is there");
+    };
+    for dir in ["", "certs", "certs/server", "certs/device", "streams"] {
+        open(dir, 0o755);
+    }
+    for file in [
+        "certs/server/root.key",
+        "certs/device/cam.key",
+        "admin.token",
+        "catalog.sqlite3",
+    ] {
+        open(file, 0o644);
+    }
+    let server = server.restart(Ending::Polite).await;
+    for dir in [
+        "certs",
+        "certs/server",
+        "certs/device",
+        "streams",
+        "parts",
+        "incoming",
+    ] {
+        assert_eq!(mode(&server.path(dir)), 0o700, "{dir}");
+    }
+    for file in [
+        "certs/server/root.key",
+        "certs/server/localhost.key",
+        "certs/device/cam.key",
+        "admin.token",
+        "catalog.sqlite3",
+        "catalog.sqlite3-wal",
+        "catalog.sqlite3-shm",
+    ] {
+        assert_eq!(mode(&server.path(file)), 0o600, "{file}");
+    }
+    assert_eq!(
+        mode(&server.dir),
+        0o755,
+        "the directory is its owner's matter"
+    );
+    let log = server.log();
+    let warnings: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("could read"))
+        .collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    for name in [
+        "certs/server/root.key",
+        "certs/device/cam.key",
+        "admin.token",
+    ] {
+        assert!(warnings[0].contains(name), "{}", warnings[0]);
+    }
+}
+
+#[tokio::test]
 async fn d03_the_server_certificate_has_its_names() {
     let server = Server::with()
         .args([
