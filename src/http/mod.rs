@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -26,7 +26,7 @@ use tracing::Instrument;
 
 pub(crate) use self::state::{AppState, Policy, Shared};
 use crate::tls::{self, Connection};
-use crate::{Error, Kind};
+use crate::{Error, Kind, Result};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -84,6 +84,8 @@ async fn around(request: Request, next: Next) -> Response {
         let response =
             if tls::header_bytes(request.uri(), request.headers()) > tls::MAX_HEADER_BYTES {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response()
+            } else if let Err(e) = check_host(&request) {
+                e.into_response()
             } else {
                 next.run(request).await
             };
@@ -97,6 +99,19 @@ async fn around(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// RFC 9112 section 3.2: with more than one `Host`, or none in HTTP/1.1, nobody knows who was asked.
+fn check_host(request: &Request) -> Result<()> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let missing = hosts == 0 && request.version() == Version::HTTP_11;
+    if missing || hosts > 1 {
+        return Err(Error::new(
+            Kind::Invalid,
+            format!("the request has {hosts} Host fields: send one"),
+        ));
+    }
+    Ok(())
 }
 
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {

@@ -161,6 +161,19 @@ fn check_reserved(path: &ObjectPath) -> Result<()> {
 }
 
 fn check_encoding(headers: &HeaderMap) -> Result<()> {
+    let coded = |field: &HeaderValue| {
+        !field
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    };
+    let codings = headers.get_all(header::TRANSFER_ENCODING);
+    if codings.iter().count() > 1 || codings.iter().any(coded) {
+        return Err(Error::new(
+            Kind::Unsupported,
+            "no Transfer-Encoding but \"chunked\" is handled: send the object as it is",
+        ));
+    }
     let encodings = headers.get_all(header::CONTENT_ENCODING);
     for encoding in encodings {
         let text = encoding.to_str().unwrap_or("?");

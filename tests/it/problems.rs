@@ -31,6 +31,32 @@ async fn unknown_addresses_are_problems() {
 }
 
 #[tokio::test]
+async fn a_request_names_one_host() {
+    let server = Server::start().await;
+    let port = server.port;
+    for hosts in [
+        String::new(),
+        format!("Host: localhost:{port}\r\nHost: evil.example\r\n"),
+        format!("Host: evil.example\r\nHost: localhost:{port}\r\n"),
+        format!("Host: localhost:{port}\r\nHost: localhost:{port}\r\n"),
+    ] {
+        for target in [
+            "/certs".to_owned(),
+            format!("https://localhost:{port}/certs"),
+        ] {
+            let mut raw = server.h1(None).await;
+            raw.send(format!("GET {target} HTTP/1.1\r\n{hosts}\r\n").as_bytes())
+                .await;
+            let detail = raw.answer("GET").await.problem(400);
+            assert!(detail.contains("Host"), "{detail}");
+        }
+    }
+    let mut raw = server.h1(None).await;
+    raw.send(b"GET /healthz HTTP/1.0\r\n\r\n").await;
+    raw.answer("GET").await.expect(200);
+}
+
+#[tokio::test]
 async fn the_type_tells_problems_apart() {
     let server = Server::start().await;
     let client = server.anonymous();
