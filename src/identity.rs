@@ -161,8 +161,8 @@ impl Identity {
     ) -> Result<DeviceCertificate> {
         let _issuing = self.0.issuing.lock().await;
         let (cert_path, key_path) = self.device_files(name);
-        let held = workdir::read_small(&cert_path)?;
-        if let Some(held) = held.filter(|_| !replace && key_path.exists()) {
+        // Also where the device signed for it with a key of its own: that certificate is in use.
+        if let Some(held) = workdir::read_small(&cert_path)?.filter(|_| !replace) {
             return self.held_certificate(name, &held);
         }
         let issued = self

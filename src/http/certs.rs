@@ -160,13 +160,14 @@ pub(super) async fn sign(
     caller.may(&state, Action::IssueCertificates, None).await?;
     let name = cert_name(&name)?;
     let replace = boolean("override", making.r#override.as_deref(), true)?;
-    let mut signed = state
-        .identity
-        .sign_device(&name, &request.csr, replace, caller.describe())
-        .await?;
-    if signed.created {
-        signed.key_path = None; // the key is the device's own
-    }
+    let signed = DeviceCertificate {
+        // A key that lies beside the held certificate is no answer to a device that has its own.
+        key_path: None,
+        ..state
+            .identity
+            .sign_device(&name, &request.csr, replace, caller.describe())
+            .await?
+    };
     Ok(issued(&state, signed, false))
 }
 

@@ -482,6 +482,7 @@ async fn d08_signing_over_a_key_pair_leaves_no_stale_key() {
         .await
         .expect(200);
     assert_eq!(kept.json()["created"], false, "nothing was signed");
+    assert_eq!(kept.json()["key"], Value::Null, "the device has its own");
     assert!(server.path("certs/device/cam.key").exists());
     sign(&client, "cam", &csr).await.expect(200);
     assert!(
@@ -500,6 +501,27 @@ async fn d08_signing_over_a_key_pair_leaves_no_stale_key() {
         &server.path("certs/device/cam.key"),
     );
     upload_as(&server, &identity).await;
+}
+
+#[tokio::test]
+async fn a_key_pair_does_not_replace_a_signed_certificate_unless_overridden() {
+    let server = Server::start().await;
+    let client = server.anonymous();
+    let csr = csr(&server.dir, P256, CN);
+    let signed = sign(&client, "cam", &csr).await.expect(200).json();
+    let file = read(&server.path("certs/device/cam.pem"));
+    let held = client
+        .post("/certs/cam/keypair?override=false&include_key=true")
+        .await
+        .expect(200)
+        .json();
+    assert_eq!(held["created"], false, "{held}");
+    assert_eq!(held["key"], Value::Null, "{held}");
+    assert_eq!(held["certificate"], signed["certificate"]);
+    assert_eq!(read(&server.path("certs/device/cam.pem")), file);
+    assert!(!server.path("certs/device/cam.key").exists());
+    let made = client.post("/certs/cam/keypair").await.expect(200).json();
+    assert_eq!(made["created"], true, "{made}");
 }
 
 #[tokio::test]
