@@ -165,6 +165,7 @@ impl Server {
             "stopping: running requests may end within {} s",
             self.shutdown.as_secs_f32()
         );
+        self.gate.stop();
         for handle in &handles {
             handle.graceful_shutdown(Some(self.shutdown));
         }

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioTimer;
 use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -66,6 +66,7 @@ struct Inner {
     observer: Arc<dyn Observer>,
     places: Arc<Semaphore>,
     opened: AtomicU64,
+    stopping: watch::Sender<bool>,
 }
 
 impl Gate {
@@ -86,6 +87,7 @@ impl Gate {
             observer,
             places: Arc::new(Semaphore::new(places)),
             opened: AtomicU64::new(0),
+            stopping: watch::Sender::new(false),
         })))
     }
 
@@ -96,6 +98,13 @@ impl Gate {
     pub(crate) fn swap(&self, identity: Identity<'_>) -> Result<(), Error> {
         self.0.material.store(Arc::new(Material::read(identity)?));
         Ok(())
+    }
+
+    /// Ends connections that have not come to the end of their handshake, and all that come from now
+    /// on. Open ones are the business of the handles that [`Gate::serve`] was given, which would wait
+    /// for the others too.
+    pub(crate) fn stop(&self) {
+        self.0.stopping.send_replace(true);
     }
 
     /// Serves `router` on `listener` until `handle` ends it. Each request carries its [`Connection`]
@@ -232,7 +241,18 @@ impl Accept<TcpStream, Router> for Acceptor {
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, tcp: TcpStream, router: Router) -> Self::Future {
-        self.0.clone().admit(tcp, router).boxed()
+        let gate = self.0.clone();
+        async move {
+            let mut stopping = gate.0.stopping.subscribe();
+            tokio::select! {
+                biased;
+                admitted = gate.clone().admit(tcp, router) => admitted,
+                _ = stopping.wait_for(|stopping| *stopping) => {
+                    Err(io::Error::other("the server is stopping"))
+                }
+            }
+        }
+        .boxed()
     }
 }
 

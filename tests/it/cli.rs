@@ -5,6 +5,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::io::AsyncReadExt;
 
 use crate::harness::{DEADLINE, Ending, Server, has_ipv6, pavs, run_to_end, skipped};
 
@@ -344,6 +345,10 @@ async fn d31_a_temporary_directory_is_removed_at_the_end() {
 async fn signals_end_it_with_0() {
     for signal in [Signal::INT, Signal::TERM] {
         let mut server = Server::start().await;
+        // Accepted before the next one, and never heard of.
+        let mut silent = tokio::net::TcpStream::connect(server.address())
+            .await
+            .expect("a connection");
         let mut idle = server.h1(None).await;
         idle.request("GET", "/healthz", &[], b"").await.expect(200);
         let client = server.anonymous();
@@ -354,6 +359,7 @@ async fn signals_end_it_with_0() {
             Some(0),
             "{signal:?}, at once when idle"
         );
+        assert!(silent.read_u8().await.is_err(), "it is closed");
     }
 }
 
