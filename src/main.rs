@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use pavs::cli::{self, Request};
-use pavs::server::{self, Server};
+use pavs::server::{Server, Signals};
 use pavs::{Error, telemetry};
 
 /// Exit code for arguments that cannot be understood.
@@ -30,8 +30,8 @@ fn main() -> ExitCode {
         Err(e) => return fail(&format!("cannot start: {e}"), 1),
     };
     let ran: Result<(), Error> = runtime.block_on(async {
-        let stop = server::signals()?;
-        Server::bind(config).await?.run(stop).await
+        let signals = Signals::listen()?;
+        signals.run(Server::bind(config).await?).await
     });
     // Work that is still blocked on the disk must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum_server::Handle;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::catalog::Catalog;
@@ -149,18 +150,15 @@ impl Server {
                 listener.shown
             );
         }
-        tokio::select! {
-            () = stop => {}
-            () = keep_certificate_fresh(&self.state.identity, &self.gate) => {}
-            Some(ended) = serving.join_next() => {
-                let failed = match ended {
-                    Ok(Ok(())) => Error::new(Kind::Internal, "a listener ended"),
-                    Ok(Err(e)) => Error::internal("a listener failed", e),
-                    Err(e) => Error::internal("a listener's task failed", e),
-                };
-                return Err(failed);
-            }
-        }
+        let failed = tokio::select! {
+            () = stop => None,
+            () = keep_certificate_fresh(&self.state.identity, &self.gate) => None,
+            Some(ended) = serving.join_next() => Some(match ended {
+                Ok(Ok(())) => Error::new(Kind::Internal, "a listener ended"),
+                Ok(Err(e)) => Error::internal("a listener failed", e),
+                Err(e) => Error::internal("a listener's task failed", e),
+            }),
+        };
         tracing::info!(
             "stopping: running requests may end within {} s",
             self.shutdown.as_secs_f32()
@@ -175,36 +173,63 @@ impl Server {
         self.state.catalog.close();
         self.workdir.remove_temporary();
         tracing::info!("stopped");
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }
 
-/// Done at the first SIGINT or SIGTERM; the second one ends the process at once.
-///
-/// # Errors
-/// When signals cannot be received.
-pub fn signals() -> Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |e| Error::internal("cannot receive signals", e);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let (first, stopped) = tokio::sync::oneshot::channel();
-    tokio::spawn(async move {
-        let mut first = Some(first);
-        loop {
-            let code = tokio::select! {
-                _ = interrupt.recv() => 130,
-                _ = terminate.recv() => 143,
-            };
-            match first.take() {
-                Some(first) => drop(first.send(())),
-                None => std::process::exit(code),
+/// SIGINT and SIGTERM: the first asks the server to stop, the second ends the process at once.
+pub struct Signals {
+    first: oneshot::Receiver<()>,
+    /// Its directory, when it is a temporary one, must not outlive a process that is ended at once.
+    workdir: Arc<OnceLock<Workdir>>,
+}
+
+impl Signals {
+    /// From now on signals are taken.
+    ///
+    /// # Errors
+    /// When signals cannot be received.
+    pub fn listen() -> Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let failed = |e| Error::internal("cannot receive signals", e);
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        let (told, first) = oneshot::channel();
+        let workdir = Arc::new(OnceLock::<Workdir>::new());
+        let left = Arc::clone(&workdir);
+        tokio::spawn(async move {
+            let mut told = Some(told);
+            loop {
+                let code = tokio::select! {
+                    _ = interrupt.recv() => 130,
+                    _ = terminate.recv() => 143,
+                };
+                match told.take() {
+                    Some(told) => drop(told.send(())),
+                    None => {
+                        if let Some(workdir) = left.get() {
+                            workdir.remove_temporary();
+                        }
+                        std::process::exit(code)
+                    }
+                }
             }
-        }
-    });
-    Ok(async move {
-        let _ = stopped.await;
-    })
+        });
+        Ok(Self { first, workdir })
+    }
+
+    /// Runs the server until the first signal.
+    ///
+    /// # Errors
+    /// As [`Server::run`].
+    pub async fn run(self, server: Server) -> Result<()> {
+        let _ = self.workdir.set(server.workdir.clone());
+        let first = self.first;
+        let stop = async {
+            let _ = first.await;
+        };
+        server.run(stop).await
+    }
 }
 
 /// Raises the open-file limit; connections and uploads at a time that it leaves room for.

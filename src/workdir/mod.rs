@@ -36,6 +36,9 @@ const MAX_SMALL_FILE: u64 = 1 << 20;
 /// Shortest admin token that is accepted: 128 bit in hexadecimal.
 const MIN_TOKEN: usize = 32;
 
+/// Attempts to remove a temporary directory: uploads that still run may put files into it meanwhile.
+const REMOVALS: usize = 5;
+
 /// What a working directory has in it.
 const DIRECTORIES: [&str; 5] = [
     "certs/server",
@@ -126,16 +129,20 @@ impl Workdir {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Removes a temporary working directory; no other is touched.
+    /// Removes a temporary working directory; no other is touched. A second caller waits for the first.
     pub(crate) fn remove_temporary(&self) {
-        let temporary = self
+        let mut temporary = self
             .0
             .temporary
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(Err(e)) = temporary.map(TempDir::close) {
-            tracing::warn!("the temporary working directory could not be removed: {e}");
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(made) = temporary.take() else {
+            return;
+        };
+        let path = made.keep();
+        let removed = (0..REMOVALS).find_map(|_| fs::remove_dir_all(&path).ok());
+        if removed.is_none() {
+            tracing::warn!("{} could not be removed", path.display());
         }
     }
 

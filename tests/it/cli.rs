@@ -365,11 +365,15 @@ async fn signals_end_it_with_0() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    for signal in [Signal::INT, Signal::TERM] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let parent = tempfile::tempdir().expect("a directory");
         let mut server = Server::with()
             .args(["--shutdown-timeout", "10m"])
+            .without_directory()
+            .env("TMPDIR", parent.path().to_string_lossy())
             .start()
             .await;
+        server.dir = only_entry(parent.path()).expect("a temporary directory");
         let client = server.anonymous();
         let id = server.stream(&client, "dash").await;
         let mut raw = server.h1(None).await;
@@ -393,7 +397,9 @@ async fn a_second_signal_ends_it_at_once() {
             "the upload is waited for"
         );
         server.signal(signal);
-        server.exit(Duration::from_secs(3)).await;
+        let ended = server.exit(Duration::from_secs(3)).await;
+        assert_eq!(ended.code(), Some(code), "{signal:?}");
+        assert_eq!(only_entry(parent.path()), None, "no key is left behind");
     }
 }
 
