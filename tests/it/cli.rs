@@ -221,6 +221,22 @@ async fn the_log_can_be_json() {
 }
 
 #[tokio::test]
+async fn names_cannot_turn_log_lines_around() {
+    for format in ["text", "json"] {
+        let server = Server::with().args(["--log-format", format]).start().await;
+        let client = server.anonymous();
+        let id = server.stream(&client, "dash").await;
+        let path = format!("/streams/{id}/a%e2%80%aeb%c3%bc.m4s");
+        client.put(&path, "x").await.expect(202);
+        client.get(&path).await.expect(200).is(b"x");
+        let line = server
+            .log_line("the upload", |line| line.contains("Upload successful"))
+            .await;
+        assert!(line.contains("a\\u202ebü.m4s"), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn rust_log_sets_the_level() {
     let server = Server::with().env("RUST_LOG", "error").start().await;
     let client = server.anonymous();
