@@ -80,7 +80,27 @@ pub(crate) async fn may(
         },
         _ => Relation::Stranger,
     };
-    match decide(mode, principal, action, relation) {
+    granted(decide(mode, principal, action, relation))
+}
+
+/// What is to be answered for a stream that is not there, before that is said: the refusal that the
+/// principal would get in every stream. Devices may have a stream of their own, so they are not refused.
+///
+/// # Errors
+/// As [`may`].
+pub(crate) fn may_in_some_stream(
+    mode: Access,
+    principal: &Principal,
+    action: Action,
+) -> Result<()> {
+    match principal {
+        Principal::Device(_) => Ok(()),
+        _ => granted(decide(mode, principal, action, Relation::Stranger)).map(drop),
+    }
+}
+
+fn granted(decision: Decision) -> Result<Granted> {
+    match decision {
         Decision::Yes => Ok(Granted(())),
         Decision::NeedsToken => Err(Error::new(
             Kind::Unidentified,

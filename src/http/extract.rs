@@ -47,6 +47,27 @@ impl Caller {
         access::may(&state.catalog, mode, &self.principal, action, stream).await
     }
 
+    /// Asks the same for the stream that the path names. Where there is none, only a caller that could
+    /// be allowed it in some stream is told so.
+    pub(super) async fn may_in(
+        &self,
+        state: &AppState,
+        action: Action,
+        stream: InStream,
+    ) -> Result<Arc<Stream>> {
+        match stream.0 {
+            Ok(stream) => {
+                self.may(state, action, Some(&stream)).await?;
+                Ok(stream)
+            }
+            Err(unknown) => {
+                let mode = state.policy.load().access;
+                access::may_in_some_stream(mode, &self.principal, action)?;
+                Err(unknown)
+            }
+        }
+    }
+
     /// Who it is, for records and log lines.
     pub(super) fn describe(&self) -> String {
         let address = self.connection.remote.ip();
@@ -136,15 +157,13 @@ fn raw_path(uri: &Uri) -> &str {
 }
 
 /// The stream that the path names, after `before`: `streams/` or `api/v1/streams/`.
-fn stream_after<'u>(
-    uri: &'u Uri,
-    before: &str,
-    state: &AppState,
-) -> Result<(Arc<Stream>, &'u str)> {
+fn stream_after<'u>(uri: &'u Uri, before: &str, state: &AppState) -> (InStream, &'u str) {
     let rest = raw_path(uri).strip_prefix(before).unwrap_or_default();
     let (id, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let id: StreamId = id.parse()?;
-    Ok((state.catalog.stream(id)?, path))
+    let stream = id
+        .parse::<StreamId>()
+        .and_then(|id| state.catalog.stream(id));
+    (InStream(stream), path)
 }
 
 fn decoded(path: &str) -> Result<String> {
@@ -160,7 +179,8 @@ fn decoded(path: &str) -> Result<String> {
 }
 
 /// The stream of a path that begins with `/streams/{id}` or `/api/v1/streams/{id}`.
-pub(super) struct InStream(pub(super) Arc<Stream>);
+/// [`Caller::may_in`] opens it: whether there is such a stream is not for everybody to know.
+pub(super) struct InStream(pub(super) Result<Arc<Stream>>);
 
 impl FromRequestParts<AppState> for InStream {
     type Rejection = Error;
@@ -171,13 +191,13 @@ impl FromRequestParts<AppState> for InStream {
         } else {
             "streams/"
         };
-        stream_after(&parts.uri, before, state).map(|(stream, _)| Self(stream))
+        Ok(stream_after(&parts.uri, before, state).0)
     }
 }
 
 /// The stream and the object's path of `/streams/{id}/{path}`, as text that is still to be checked.
 pub(super) struct InObject {
-    pub(super) stream: Arc<Stream>,
+    pub(super) stream: InStream,
     /// Percent-decoded.
     pub(super) path: String,
 }
@@ -190,7 +210,7 @@ impl FromRequestParts<AppState> for InObject {
             .into_iter()
             .find(|before| raw_path(&parts.uri).starts_with(before))
             .unwrap_or_default();
-        let (stream, path) = stream_after(&parts.uri, before, state)?;
+        let (stream, path) = stream_after(&parts.uri, before, state);
         Ok(Self {
             stream,
             path: decoded(path)?,

@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 
-use super::extract::{Caller, InObject};
+use super::extract::{Caller, InObject, InStream};
 use super::file;
 use super::state::AppState;
 use super::streams;
@@ -52,12 +52,21 @@ pub(super) async fn upload(
         length,
     );
     let certificate = certificate(&connection);
-    if target.path.is_empty() {
-        return greet(&state, caller, &target.stream, length).await;
-    }
     let path = target.object_path();
+    // A refused upload to a stream that is there is recorded; to any other there is nowhere to.
+    let (caller, stream) = match target.stream {
+        InStream(Ok(stream)) => (caller, stream),
+        unknown => {
+            let caller = caller?;
+            let stream = caller.may_in(&state, Action::Upload, unknown).await?;
+            (Ok(caller), stream)
+        }
+    };
+    if target.path.is_empty() {
+        return greet(&state, caller, &stream, length).await;
+    }
     let incoming = |path: ObjectPath, errors| Incoming {
-        stream: Arc::clone(&target.stream),
+        stream: Arc::clone(&stream),
         path,
         length,
         request: record,
@@ -68,7 +77,7 @@ pub(super) async fn upload(
     let checked = check(
         &state,
         caller,
-        &target.stream,
+        &stream,
         path.as_ref(),
         &parts.headers,
         length,
@@ -213,12 +222,11 @@ pub(super) async fn delete(
     target: InObject,
     caller: Caller,
 ) -> Result<Response> {
-    caller
-        .may(&state, Action::Upload, Some(&target.stream))
-        .await?;
-    let path = target.object_path()?;
+    let path = target.object_path();
+    let stream = caller.may_in(&state, Action::Upload, target.stream).await?;
+    let path = path?;
     check_reserved(&path)?;
-    state.ingest.delete(target.stream.id, path).await?;
+    state.ingest.delete(stream.id, path).await?;
     Ok(StatusCode::OK.into_response())
 }
 
@@ -230,17 +238,16 @@ pub(super) async fn download(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response> {
-    caller
-        .may(&state, Action::Read, Some(&target.stream))
-        .await?;
-    let path = target.object_path()?;
+    let path = target.object_path();
+    let stream = caller.may_in(&state, Action::Read, target.stream).await?;
+    let path = path?;
     if path.as_str() == DESCRIPTION {
-        return Ok(axum::Json(streams::view(&state, &target.stream).await?).into_response());
+        return Ok(axum::Json(streams::view(&state, &stream).await?).into_response());
     }
     if let Some(object) = path.as_str().strip_suffix(EVIDENCE) {
-        return evidence(&state, &target.stream, ObjectPath::parse(object)?).await;
+        return evidence(&state, &stream, ObjectPath::parse(object)?).await;
     }
-    let growing = state.live.growing(target.stream.id, &path);
+    let growing = state.live.growing(stream.id, &path);
     if let Some(growing) = &growing
         && growing.extent.borrow().open
         && method == Method::GET
@@ -248,7 +255,7 @@ pub(super) async fn download(
     {
         return Ok(file::follow(&path, growing.clone()));
     }
-    let object = open(&state, &target.stream, path.clone()).await?;
+    let object = open(&state, &stream, path.clone()).await?;
     file::serve(&method, &headers, &path, object).await
 }
 

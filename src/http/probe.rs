@@ -24,14 +24,13 @@ pub(super) async fn probe(
     target: InObject,
     caller: Caller,
 ) -> Result<Response> {
-    caller
-        .may(&state, Action::Read, Some(&target.stream))
-        .await?;
-    let path = target.object_path()?;
-    let object = objects::open(&state, &target.stream, path.clone()).await?;
+    let path = target.object_path();
+    let stream = caller.may_in(&state, Action::Read, target.stream).await?;
+    let path = path?;
+    let object = objects::open(&state, &stream, path.clone()).await?;
     let report = match run(object.clone(), None, &path).await? {
         Err(ProbeError::HeaderMissing) => {
-            let header = find_header(&state, &target.stream, &path).await?;
+            let header = find_header(&state, &stream, &path).await?;
             run(object, header, &path).await?
         }
         done => done,

@@ -178,11 +178,11 @@ pub(super) async fn list(
 /// `POST /streams/{id}/trackName`
 pub(super) async fn set_track_name(
     State(state): State<AppState>,
-    InStream(stream): InStream,
+    stream: InStream,
     caller: Caller,
     Json(given): Json<TrackName>,
 ) -> Result<Response> {
-    caller.may(&state, Action::Change, Some(&stream)).await?;
+    let stream = caller.may_in(&state, Action::Change, stream).await?;
     let name = given.track_name.ok_or_else(|| {
         Error::new(
             Kind::Shape,
@@ -200,21 +200,21 @@ pub(super) async fn set_track_name(
 /// `GET /api/v1/streams/{id}` and `GET /streams/{id}`
 pub(super) async fn show(
     State(state): State<AppState>,
-    InStream(stream): InStream,
+    stream: InStream,
     caller: Caller,
 ) -> Result<Response> {
-    caller.may(&state, Action::Read, Some(&stream)).await?;
+    let stream = caller.may_in(&state, Action::Read, stream).await?;
     Ok(axum::Json(view(&state, &stream).await?).into_response())
 }
 
 /// `PATCH /api/v1/streams/{id}`
 pub(super) async fn change(
     State(state): State<AppState>,
-    InStream(stream): InStream,
+    stream: InStream,
     caller: Caller,
     Json(given): Json<Change>,
 ) -> Result<Response> {
-    caller.may(&state, Action::Change, Some(&stream)).await?;
+    let stream = caller.may_in(&state, Action::Change, stream).await?;
     if given.strict_mode.is_some() {
         // A device must not choose the rules that it is tested by.
         caller
@@ -236,12 +236,10 @@ pub(super) async fn change(
 /// `DELETE /api/v1/streams/{id}`
 pub(super) async fn delete(
     State(state): State<AppState>,
-    InStream(stream): InStream,
+    stream: InStream,
     caller: Caller,
 ) -> Result<Response> {
-    caller
-        .may(&state, Action::DeleteStream, Some(&stream))
-        .await?;
+    let stream = caller.may_in(&state, Action::DeleteStream, stream).await?;
     let id = stream.id;
     state.catalog.delete_stream(id).await?;
     let workdir = state.workdir.clone();

@@ -29,11 +29,11 @@ struct Listing {
 /// `GET /api/v1/streams/{id}/uploads`
 pub(super) async fn list(
     State(state): State<AppState>,
-    InStream(stream): InStream,
+    stream: InStream,
     caller: Caller,
     Query(page): Query<Page>,
 ) -> Result<Response> {
-    caller.may(&state, Action::Read, Some(&stream)).await?;
+    let stream = caller.may_in(&state, Action::Read, stream).await?;
     let limit = page.limit.unwrap_or(DEFAULT_PAGE);
     if limit == 0 || limit > MAX_PAGE {
         return Err(Error::new(
@@ -55,11 +55,11 @@ pub(super) async fn list(
 /// `GET /api/v1/streams/{id}/uploads/{n}`
 pub(super) async fn show(
     State(state): State<AppState>,
-    InStream(stream): InStream,
+    stream: InStream,
     caller: Caller,
     Path((_, number)): Path<(String, String)>,
 ) -> Result<Response> {
-    caller.may(&state, Action::Read, Some(&stream)).await?;
+    let stream = caller.may_in(&state, Action::Read, stream).await?;
     let missing = || {
         Error::new(
             Kind::NotFound,

@@ -295,6 +295,37 @@ async fn a_device_sees_only_its_own_streams() {
 }
 
 #[tokio::test]
+async fn strangers_do_not_learn_which_streams_there_are() {
+    let stage = Stage::set("closed").await;
+    let stranger = stage.server.anonymous();
+    for (method, below) in [
+        ("GET", "/held.m4s"),
+        ("HEAD", "/held.m4s"),
+        ("PUT", "/n.m4s"),
+        ("DELETE", "/held.m4s"),
+        ("GET", "/stream.json"),
+    ] {
+        let there = stranger
+            .call(method, &format!("/streams/{}{below}", stage.a))
+            .await;
+        for id in ["999", "x"] {
+            let missing = format!("/streams/{id}{below}");
+            let answer = stranger.call(method, &missing).await;
+            assert_eq!(answer.status, there.status, "{method} {missing}");
+            for known in [&stage.own, &stage.server.admin()] {
+                assert!([400, 404].contains(&known.call(method, &missing).await.status));
+            }
+        }
+    }
+    for path in ["", "/uploads", "/uploads/1"] {
+        let missing = format!("/api/v1/streams/999{path}");
+        judge(&missing, &stranger.get(&missing).await, Token);
+        stage.own.get(&missing).await.problem(404);
+    }
+    judge("probe", &stranger.get("/probe/999/a.m4s").await, Token);
+}
+
+#[tokio::test]
 async fn a_refused_upload_changes_nothing() {
     let stage = Stage::set("closed").await;
     let path = format!("/streams/{}/held.m4s", stage.a);
