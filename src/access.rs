@@ -26,8 +26,10 @@ pub(crate) enum Action {
     OpenStream,
     /// See which streams there are. A device sees its own.
     ListStreams,
-    /// Store and remove objects.
+    /// Store objects, and remove what one has stored.
     Upload,
+    /// Remove an object that somebody else has stored.
+    DeleteObject,
     /// Read objects, records and settings.
     Read,
     /// Change settings.
@@ -122,7 +124,7 @@ fn granted(decision: Decision) -> Result<Granted> {
 enum Relation {
     /// The stream is its own.
     Owner,
-    /// The stream is nobody's, and the device may upload there (for reading: has done so).
+    /// The stream is nobody's, and the device may upload there (for reading: has stored something).
     Guest,
     /// The stream is another device's.
     Foreign,
@@ -139,12 +141,17 @@ enum Decision {
 }
 
 fn decide(mode: Access, principal: &Principal, action: Action, relation: Relation) -> Decision {
-    use Action::{Change, DeleteStream, IssueCertificates, ListStreams, OpenStream, Read, Upload};
+    use Action::{
+        Change, DeleteObject, DeleteStream, IssueCertificates, ListStreams, OpenStream, Read,
+        Upload,
+    };
     match (principal, mode) {
         (Principal::Admin, _) => Decision::Yes,
         (Principal::Device(_), _) => match (action, relation) {
             (OpenStream | ListStreams, _) => Decision::Yes,
-            (Upload | Read | Change | DeleteStream, Relation::Owner) => Decision::Yes,
+            (Upload | DeleteObject | Read | Change | DeleteStream, Relation::Owner) => {
+                Decision::Yes
+            }
             (Upload | Read, Relation::Guest) => Decision::Yes,
             (_, Relation::Foreign) => Decision::No,
             // Where everybody may, a device may too.
@@ -154,7 +161,7 @@ fn decide(mode: Access, principal: &Principal, action: Action, relation: Relatio
         (Principal::Loopback, Access::Local | Access::Open) => Decision::Yes,
         (Principal::Anyone, Access::Open) if action != Action::TakeKey => Decision::Yes,
         (Principal::Loopback | Principal::Anyone, _) => match action {
-            Upload => Decision::NeedsCertificate,
+            Upload | DeleteObject => Decision::NeedsCertificate,
             OpenStream
             | ListStreams
             | Read
@@ -206,6 +213,12 @@ mod tests {
             (Principal::Anyone, Local, Action::Upload, NeedsCertificate),
             (
                 Principal::Anyone,
+                Local,
+                Action::DeleteObject,
+                NeedsCertificate,
+            ),
+            (
+                Principal::Anyone,
                 Closed,
                 Action::IssueCertificates,
                 NeedsToken,
@@ -233,6 +246,9 @@ mod tests {
             (Action::Read, Relation::Foreign, No, No),
             (Action::Upload, Relation::Guest, Yes, Yes),
             (Action::Read, Relation::Guest, Yes, Yes),
+            (Action::DeleteObject, Relation::Owner, Yes, Yes),
+            (Action::DeleteObject, Relation::Guest, No, Yes),
+            (Action::DeleteObject, Relation::Foreign, No, No),
             (Action::Read, Relation::Stranger, No, Yes),
             (Action::Change, Relation::Guest, No, Yes),
             (Action::ChangeRules, Relation::Owner, No, Yes),

@@ -297,11 +297,12 @@ impl Tables<'_> {
             .optional()
     }
 
-    /// Whether the device has an accepted upload in the stream.
+    /// Whether the device has stored something in the stream: an empty upload stores nothing.
     pub(crate) fn has_uploaded(&self, stream: StreamId, device: &str) -> rusqlite::Result<bool> {
         self.0
             .prepare_cached(
-                "SELECT 1 FROM upload WHERE stream = ? AND device = ? AND status = 'accepted' LIMIT 1",
+                "SELECT 1 FROM upload WHERE stream = ? AND device = ? AND status = 'accepted' \
+                 AND note IS NOT 'empty' LIMIT 1",
             )?
             .exists((stream.0, device))
     }

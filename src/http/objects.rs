@@ -10,7 +10,7 @@ use super::extract::{Caller, InObject, InStream};
 use super::file;
 use super::state::AppState;
 use super::streams;
-use crate::access::Action;
+use crate::access::{Action, Principal};
 use crate::catalog::{RequestRecord, Stream};
 use crate::clock::Timestamp;
 use crate::ingest::{Certificate, Incoming};
@@ -226,8 +226,36 @@ pub(super) async fn delete(
     let stream = caller.may_in(&state, Action::Upload, target.stream).await?;
     let path = path?;
     check_reserved(&path)?;
+    if let (Principal::Device(device), None) = (&caller.principal, &stream.owner)
+        && is_of_another(&state, &stream, &path, device).await?
+    {
+        caller
+            .may(&state, Action::DeleteObject, Some(&stream))
+            .await?;
+    }
     state.ingest.delete(stream.id, path).await?;
     Ok(StatusCode::OK.into_response())
+}
+
+/// Whether the newest upload to the path was not the device's. What is not there is nobody's.
+async fn is_of_another(
+    state: &AppState,
+    stream: &Stream,
+    path: &ObjectPath,
+    device: &str,
+) -> Result<bool> {
+    let (id, name) = (stream.id, path.as_str().to_owned());
+    let uploader = state
+        .catalog
+        .read(move |tables| {
+            let Some(object) = tables.object(id, &name)? else {
+                return Ok(None);
+            };
+            let upload = tables.upload(id, object.upload)?;
+            Ok(Some(upload.and_then(|upload| upload.request.device)))
+        })
+        .await?;
+    Ok(uploader.is_some_and(|uploader| uploader.as_deref() != Some(device)))
 }
 
 /// `GET` and `HEAD /streams/{id}/{path}`

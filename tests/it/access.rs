@@ -295,6 +295,52 @@ async fn a_device_sees_only_its_own_streams() {
 }
 
 #[tokio::test]
+async fn guests_read_after_an_upload_and_delete_their_own() {
+    let stage = Stage::set("local").await;
+    let (b, own, other) = (stage.b, &stage.own, &stage.other);
+    let path = |name: &str| format!("/streams/{b}/{name}.m4s");
+    // An empty upload asks whether one is welcome; it opens nothing.
+    other.put(&path("empty"), "").await.ok();
+    judge("after an empty upload", &other.get(&path("held")).await, No);
+    judge("before any upload", &other.delete(&path("held")).await, No);
+    other.put(&path("mine"), "mine").await.expect(202);
+    other.get(&path("held")).await.expect(200).is(b"held");
+    judge("another's object", &other.delete(&path("held")).await, No);
+    own.get(&path("held")).await.expect(200).is(b"held");
+    // Whoever has stored last may remove it.
+    other.put(&path("held"), "newer").await.expect(202);
+    judge("not any more", &own.delete(&path("held")).await, No);
+    for _ in 0..2 {
+        other.delete(&path("held")).await.expect(200);
+        other.delete(&path("mine")).await.expect(200);
+    }
+    stage
+        .server
+        .admin()
+        .put(&path("admin"), "x")
+        .await
+        .expect(202);
+    judge(
+        "the admin's object",
+        &other.delete(&path("admin")).await,
+        No,
+    );
+    stage
+        .server
+        .anonymous()
+        .delete(&path("admin"))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn guests_delete_what_everybody_may_in_open_access() {
+    let stage = Stage::set("open").await;
+    let path = format!("/streams/{}/held.m4s", stage.b);
+    stage.other.delete(&path).await.expect(200);
+}
+
+#[tokio::test]
 async fn strangers_do_not_learn_which_streams_there_are() {
     let stage = Stage::set("closed").await;
     let stranger = stage.server.anonymous();
@@ -308,12 +354,12 @@ async fn strangers_do_not_learn_which_streams_there_are() {
         let there = stranger
             .call(method, &format!("/streams/{}{below}", stage.a))
             .await;
-        for id in ["999", "x"] {
+        for (id, known_as) in [("999", 404), ("x", 422)] {
             let missing = format!("/streams/{id}{below}");
             let answer = stranger.call(method, &missing).await;
             assert_eq!(answer.status, there.status, "{method} {missing}");
             for known in [&stage.own, &stage.server.admin()] {
-                assert!([400, 404].contains(&known.call(method, &missing).await.status));
+                known.call(method, &missing).await.expect(known_as);
             }
         }
     }
