@@ -90,8 +90,8 @@ impl Identity {
         names: Names,
         device_lifetime: std::time::Duration,
     ) -> Result<Self> {
-        let (server, server_is_new) = open_root(&workdir, Hierarchy::Server)?;
-        let (device, device_is_new) = open_root(&workdir, Hierarchy::Device)?;
+        let server = open_root(&workdir, &catalog, Hierarchy::Server).await?;
+        let device = open_root(&workdir, &catalog, Hierarchy::Device).await?;
         let identity = Self(Arc::new(Inner {
             workdir,
             catalog,
@@ -102,29 +102,6 @@ impl Identity {
             names,
             issuing: tokio::sync::Mutex::new(()),
         }));
-        for (root, new, hierarchy) in [
-            (&identity.0.server, server_is_new, Hierarchy::Server),
-            (&identity.0.device, device_is_new, Hierarchy::Device),
-        ] {
-            if new {
-                let described = pki::describe_cert(root.cert_pem().as_bytes()).map_err(ours)?;
-                let der = pki::cert_der(root.cert_pem().as_bytes()).map_err(ours)?;
-                let issued = Issued {
-                    fingerprint: described.fingerprint_sha256,
-                    name: "root".to_owned(),
-                    serial: described.serial_number.trim_start_matches("0x").to_owned(),
-                    hierarchy: hierarchy.as_str(),
-                    by: "server".to_owned(),
-                    not_after: timestamp(root.validity().not_after),
-                    der,
-                };
-                identity
-                    .0
-                    .catalog
-                    .write(move |tables| tables.add_issued(&issued))
-                    .await?;
-            }
-        }
         identity.renew_server().await?;
         Ok(identity)
     }
@@ -170,11 +147,11 @@ impl Identity {
             .device
             .issue_device(name, self.device_validity())
             .map_err(ours)?;
+        self.remember(&issued.cert, name.as_str(), Hierarchy::Device, by)
+            .await?;
         workdir::remove(&cert_path)?;
         workdir::write_small(&key_path, &issued.key_pem)?;
         workdir::write_small(&cert_path, &issued.cert.chain_pem)?;
-        self.remember(&issued.cert, name.as_str(), Hierarchy::Device, by)
-            .await?;
         Ok(self.device_certificate(name, true, issued.cert.cert_pem, Some(issued.key_pem)))
     }
 
@@ -199,14 +176,14 @@ impl Identity {
                 pki::Error::Validity(_) | pki::Error::Internal(_) => ours(e),
                 e => Error::new(Kind::Invalid, e.to_string()),
             })?;
+        self.remember(&issued, name.as_str(), Hierarchy::Device, by)
+            .await?;
         if let Some(key) = workdir::read_small(&key_path)?
             && pki::check_pair(&issued.cert_pem, &key).is_err()
         {
             workdir::remove(&key_path)?;
         }
         workdir::write_small(&cert_path, &issued.chain_pem)?;
-        self.remember(&issued, name.as_str(), Hierarchy::Device, by)
-            .await?;
         Ok(self.device_certificate(name, true, issued.cert_pem, None))
     }
 
@@ -272,6 +249,8 @@ impl Identity {
         }
     }
 
+    /// Comes before the files are written: a certificate that is out must be in the records, whenever
+    /// the process ends.
     async fn remember(
         &self,
         cert: &IssuedCert,
@@ -328,9 +307,6 @@ impl Identity {
                     format!("cannot make the server certificate: {e}"),
                 )
             })?;
-        workdir::remove(&cert_path)?;
-        workdir::write_small(&key_path, &issued.key_pem)?;
-        workdir::write_small(&cert_path, &issued.cert.chain_pem)?;
         self.remember(
             &issued.cert,
             SERVER_NAME,
@@ -338,6 +314,9 @@ impl Identity {
             "renewal".to_owned(),
         )
         .await?;
+        workdir::remove(&cert_path)?;
+        workdir::write_small(&key_path, &issued.key_pem)?;
+        workdir::write_small(&cert_path, &issued.cert.chain_pem)?;
         Ok(true)
     }
 
@@ -379,44 +358,60 @@ impl Identity {
     }
 }
 
-fn open_root(workdir: &Workdir, hierarchy: Hierarchy) -> Result<(Authority, bool)> {
+async fn open_root(
+    workdir: &Workdir,
+    catalog: &Catalog,
+    hierarchy: Hierarchy,
+) -> Result<Authority> {
     let (cert_path, key_path) = (
         workdir.cert_file(hierarchy, "root.pem"),
         workdir.cert_file(hierarchy, "root.key"),
     );
-    match (
-        workdir::read_small(&cert_path)?,
-        workdir::read_small(&key_path)?,
-    ) {
-        (Some(cert), Some(key)) => {
-            let root = Authority::load(&cert, &key).map_err(|e| {
-                Error::new(
-                    Kind::Invalid,
-                    format!("cannot use {}: {e}", cert_path.display()),
-                )
-            })?;
-            Ok((root, false))
-        }
+    let cert = workdir::read_small(&cert_path)?;
+    let mut key = workdir::read_small(&key_path)?;
+    if key.is_some() && workdir.cert_files(hierarchy)? == ["root.key"] {
+        // A server was killed in its first start, between the key and the certificate. Nothing was ever
+        // issued, so nothing is lost with the key.
+        tracing::warn!(
+            "{} has no certificate, and nothing was issued with it: it is made anew",
+            key_path.display()
+        );
+        key = None;
+    }
+    match (cert, key) {
+        (Some(cert), Some(key)) => Authority::load(&cert, &key).map_err(|e| {
+            Error::new(
+                Kind::Invalid,
+                format!("cannot use {}: {e}", cert_path.display()),
+            )
+        }),
         (None, None) => {
             let root =
                 Authority::generate(hierarchy.as_str(), OffsetDateTime::now_utc()).map_err(ours)?;
+            let issued = issued_root(&root, hierarchy)?;
+            catalog
+                .write(move |tables| tables.add_issued(&issued))
+                .await?;
             workdir::write_small(&key_path, root.key_pem())?;
             workdir::write_small(&cert_path, root.cert_pem())?;
-            Ok((root, true))
+            Ok(root)
         }
         (Some(_), None) => Err(half(&key_path, &cert_path)),
-        // A server was killed in its first start, between the key and the certificate. Nothing was ever
-        // issued, so nothing is lost with the key.
-        (None, Some(_)) if workdir.cert_files(hierarchy)? == ["root.key"] => {
-            tracing::warn!(
-                "{} has no certificate, and nothing was issued with it: it is made anew",
-                key_path.display()
-            );
-            workdir::remove(&key_path)?;
-            open_root(workdir, hierarchy)
-        }
         (None, Some(_)) => Err(half(&cert_path, &key_path)),
     }
+}
+
+fn issued_root(root: &Authority, hierarchy: Hierarchy) -> Result<Issued> {
+    let described = pki::describe_cert(root.cert_pem().as_bytes()).map_err(ours)?;
+    Ok(Issued {
+        fingerprint: described.fingerprint_sha256,
+        name: "root".to_owned(),
+        serial: described.serial_number.trim_start_matches("0x").to_owned(),
+        hierarchy: hierarchy.as_str(),
+        by: "server".to_owned(),
+        not_after: timestamp(root.validity().not_after),
+        der: pki::cert_der(root.cert_pem().as_bytes()).map_err(ours)?,
+    })
 }
 
 fn half(missing: &std::path::Path, there: &std::path::Path) -> Error {
