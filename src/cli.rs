@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{Config, LogFormat, Options};
 
 /// The server that cameras push to.
 #[derive(Debug, Parser)]
-#[command(version, about, disable_help_subcommand = true)]
+#[command(
+    version,
+    about,
+    disable_help_subcommand = true,
+    arg_required_else_help = false
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -47,7 +52,10 @@ pub fn parse<I>(arguments: I) -> Result<Request, String>
 where
     I: IntoIterator<Item = std::ffi::OsString>,
 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let parsed = command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(e) if !e.use_stderr() => return Ok(Request::Print(e.to_string())),
         Err(e) => return Err(one_line(&e.to_string())),
@@ -65,6 +73,24 @@ where
         Box::new(Config::resolve(options)?),
         log_format,
     ))
+}
+
+/// The command without those environment variables that are empty: compose files and unit files pass a
+/// setting that nobody made as an empty one.
+fn command() -> clap::Command {
+    let is_empty = |arg: &clap::Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    Cli::command().mut_subcommand("serve", |serve| {
+        serve.mut_args(|arg| {
+            if is_empty(&arg) {
+                arg.env(None::<&'static str>)
+            } else {
+                arg
+            }
+        })
+    })
 }
 
 /// The first paragraph of clap's message, which carries the fault, without its usage appendix.
@@ -92,6 +118,8 @@ mod tests {
             ("pavs serve", false),
             ("pavs serve --strict-mode", true),
             ("pavs serve --strict-mode=false", false),
+            ("pavs serve --strict-mode=1", true),
+            ("pavs serve --strict-mode=off", false),
         ] {
             let Ok(Request::Serve(config, _)) = run(line) else {
                 panic!("{line}")

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer};
 
@@ -117,7 +118,7 @@ pub struct Options {
     pub working_directory: Option<PathBuf>,
 
     /// New streams refuse uploads that break the rules of their interface
-    #[arg(long, env = "PAVS_STRICT_MODE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "PAVS_STRICT_MODE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub strict_mode: Option<bool>,
 
     /// DNS name that goes into the server certificate; may be repeated

@@ -55,6 +55,16 @@ struct Listener {
     shown: String,
 }
 
+impl Listener {
+    /// Whether it takes connections to this address.
+    fn covers(&self, ip: IpAddr) -> bool {
+        self.socket.local_addr().is_ok_and(|held| {
+            let held = held.ip();
+            held == ip || (held.is_unspecified() && held.is_ipv4() == ip.is_ipv4())
+        })
+    }
+}
+
 impl Server {
     /// Opens the working directory and the listeners, and mends what an earlier server left unfinished.
     ///
@@ -271,8 +281,9 @@ async fn listen(hosts: &[Host], port: u16) -> Result<Vec<Listener>> {
     let mut port = port;
     for host in hosts {
         let opened = match host {
-            Host::Localhost => listen_on_localhost(port)?,
-            Host::Named(name) => listen_on_name(name, port).await?,
+            Host::Localhost if listeners.is_empty() => listen_on_localhost(port)?,
+            Host::Localhost => listen_on_localhost_too(port, &listeners).await?,
+            Host::Named(name) => listen_on_name(name, port, &listeners).await?,
         };
         // All hosts share the port that the first one was given.
         if let Some(address) = opened
@@ -316,7 +327,19 @@ fn listen_on_localhost(port: u16) -> Result<Vec<Listener>> {
     }
 }
 
-async fn listen_on_name(name: &str, port: u16) -> Result<Vec<Listener>> {
+/// Localhost as one host of several: the port is settled, and other hosts may be localhost themselves.
+async fn listen_on_localhost_too(port: u16, held: &[Listener]) -> Result<Vec<Listener>> {
+    let mut listeners = listen_on_name("127.0.0.1", port, held).await?;
+    match listen_on_name("::1", port, held).await {
+        Ok(second) => listeners.extend(second),
+        Err(e) if e.kind() == Kind::Conflict => return Err(e),
+        Err(e) => tracing::info!("not listening on ::1: {}", e.chain()),
+    }
+    Ok(listeners)
+}
+
+/// None where `held` has all addresses of the name already.
+async fn listen_on_name(name: &str, port: u16, held: &[Listener]) -> Result<Vec<Listener>> {
     let resolved: Vec<SocketAddr> = match name.parse::<IpAddr>() {
         Ok(ip) => vec![SocketAddr::from((ip, port))],
         Err(_) => tokio::net::lookup_host((name, port))
@@ -324,15 +347,21 @@ async fn listen_on_name(name: &str, port: u16) -> Result<Vec<Listener>> {
             .map_err(|e| Error::internal(format!("cannot resolve --host {name}"), e))?
             .collect(),
     };
+    if resolved.is_empty() {
+        return Err(Error::new(
+            Kind::NotFound,
+            format!("--host {name} has no address"),
+        ));
+    }
     let mut listeners: Vec<Listener> = Vec::new();
     let mut port = port;
     for mut address in resolved {
         address.set_port(port);
-        if listeners.iter().any(|l| {
-            l.socket
-                .local_addr()
-                .is_ok_and(|held| held.ip() == address.ip())
-        }) {
+        if held
+            .iter()
+            .chain(&listeners)
+            .any(|listener| listener.covers(address.ip()))
+        {
             continue;
         }
         let socket = open_listener(address)?;
@@ -342,12 +371,6 @@ async fn listen_on_name(name: &str, port: u16) -> Result<Vec<Listener>> {
             _ => name.to_owned(),
         };
         listeners.push(Listener { socket, shown });
-    }
-    if listeners.is_empty() {
-        return Err(Error::new(
-            Kind::NotFound,
-            format!("--host {name} has no address"),
-        ));
     }
     Ok(listeners)
 }

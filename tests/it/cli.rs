@@ -480,6 +480,44 @@ async fn hosts_may_be_repeated() {
 }
 
 #[tokio::test]
+async fn hosts_may_name_the_same_address() {
+    for hosts in [
+        ["localhost", "127.0.0.1"],
+        ["127.0.0.1", "localhost"],
+        ["0.0.0.0", "127.0.0.1"],
+    ] {
+        let server = Server::with()
+            .args(hosts.iter().flat_map(|host| ["--host", *host]))
+            .start()
+            .await;
+        server.anonymous().get("/healthz").await.expect(200);
+    }
+}
+
+#[test]
+fn a_missing_command_is_said() {
+    let line = fails(&mut pavs(), 2);
+    assert!(
+        line.contains("subcommand") && line.contains("serve"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn empty_settings_of_the_environment_are_none() {
+    let server = Server::with()
+        .env("PAVS_PORT", "")
+        .env("PAVS_ACCESS", "")
+        .env("PAVS_HOST", "")
+        .env("PAVS_STRICT_MODE", "1")
+        .start()
+        .await;
+    let client = server.anonymous();
+    let id = server.stream(&client, "dash").await;
+    assert_eq!(client.stream(id).await["strict_mode"], true);
+}
+
+#[tokio::test]
 async fn the_ready_line_comes_within_seconds() {
     let begun = std::time::Instant::now();
     let _server = Server::start().await;
