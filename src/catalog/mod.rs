@@ -30,14 +30,17 @@ use crate::{Error, Kind, Result};
 
 /// Version of the schema, kept in SQLite's `user_version`.
 const SCHEMA_VERSION: i32 = 1;
-/// Reading connections. More than the cores of a small server gain nothing.
-const READERS: usize = 4;
+/// Reading connections for listings. More than the cores of a small server gain nothing.
+const LISTING_READERS: usize = 3;
+/// Reading connections for what uploads wait for.
+const LOOKUP_READERS: usize = 2;
 
 /// The door to the catalogue. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Catalog {
     writer: Arc<Writer>,
-    readers: Arc<Readers>,
+    listings: Arc<Readers>,
+    lookups: Arc<Readers>,
     streams: Arc<streams::Known>,
 }
 
@@ -75,19 +78,10 @@ impl Catalog {
             }
         }
         let known = streams::Known::load(&Tables(&connection)).map_err(failed)?;
-        let mut readers = Vec::with_capacity(READERS);
-        for _ in 0..READERS {
-            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let reader = Connection::open_with_flags(file, flags).map_err(failed)?;
-            prepare(&reader).map_err(failed)?;
-            readers.push(reader);
-        }
         Ok(Self {
             writer: Arc::new(Writer::start(connection)?),
-            readers: Arc::new(Readers {
-                idle: Mutex::new(readers),
-                permits: Arc::new(Semaphore::new(READERS)),
-            }),
+            listings: Readers::open(file, LISTING_READERS).map_err(failed)?,
+            lookups: Readers::open(file, LOOKUP_READERS).map_err(failed)?,
             streams: Arc::new(known),
         })
     }
@@ -106,16 +100,83 @@ impl Catalog {
         self.writer.run(change).await
     }
 
-    /// Runs `query` on a reading connection, off the runtime's threads.
+    /// Runs `query` on a reading connection, off the runtime's threads. For listings.
     pub(crate) async fn read<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Tables<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.listings.run(query).await
+    }
+
+    /// As [`Self::read`], for short queries that an upload waits for: listings do not hold them up.
+    pub(crate) async fn look_up<T, F>(&self, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tables<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.lookups.run(query).await
+    }
+
+    /// Waits until everything handed over so far is committed, and ends the writing thread.
+    pub(crate) fn close(&self) {
+        self.writer.close();
+    }
+}
+
+/// A reading connection in use; it is put back when the lease ends, however that comes about.
+struct Lease {
+    readers: Arc<Readers>,
+    connection: Option<Connection>,
+    // Given back after the connection: whoever gets it finds one.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    fn new(readers: Arc<Readers>, permit: OwnedSemaphorePermit) -> Self {
+        let connection = readers.idle().pop();
+        Self {
+            readers,
+            connection,
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.readers.idle().push(connection);
+        }
+    }
+}
+
+impl Readers {
+    fn open(file: &Path, number: usize) -> rusqlite::Result<Arc<Self>> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let open = |_| {
+            let reader = Connection::open_with_flags(file, flags)?;
+            prepare(&reader)?;
+            Ok(reader)
+        };
+        let idle = (0..number).map(open).collect::<rusqlite::Result<_>>()?;
+        Ok(Arc::new(Self {
+            idle: Mutex::new(idle),
+            permits: Arc::new(Semaphore::new(number)),
+        }))
+    }
+
+    async fn run<T, F>(self: &Arc<Self>, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tables<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
         let closed = |_| Error::new(Kind::Busy, "the server is shutting down");
-        let permits = Arc::clone(&self.readers.permits);
-        let permit = permits.acquire_owned().await.map_err(closed)?;
-        let lease = Lease::new(Arc::clone(&self.readers), permit);
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(closed)?;
+        let lease = Lease::new(Arc::clone(self), permit);
         // The lease goes along: it ends with the query, also when the caller has gone away.
         let done = tokio::task::spawn_blocking(move || {
             let Some(connection) = &lease.connection else {
@@ -128,25 +189,8 @@ impl Catalog {
             .map_err(|e| Error::internal("a catalogue query panicked", e))?
     }
 
-    /// Waits until everything handed over so far is committed, and ends the writing thread.
-    pub(crate) fn close(&self) {
-        self.writer.close();
-    }
-}
-
-impl Readers {
-    fn take(&self) -> Option<Connection> {
-        self.idle
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .pop()
-    }
-
-    fn put_back(&self, connection: Connection) {
-        self.idle
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push(connection);
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -257,13 +257,13 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// At most two fragments of an object that cover a tick of `start..end` (or begin at `start`).
-    pub(crate) fn fragments_at(
+    /// A fragment of an object that covers a tick of `start..end` (or begin at `start`).
+    pub(crate) fn fragment_at(
         &self,
         object: i64,
         start: u64,
         end: u64,
-    ) -> rusqlite::Result<Vec<FragmentRow>> {
+    ) -> rusqlite::Result<Option<FragmentRow>> {
         // The one that begins last before `start` may reach into the range; it and those that begin
         // within are all that can overlap, since held fragments do not overlap each other.
         self.0
@@ -272,10 +272,10 @@ impl Tables<'_> {
                  FROM fragment WHERE object = ?1 AND decode_time >= ifnull((SELECT max(decode_time) \
                  FROM fragment WHERE object = ?1 AND decode_time <= ?2), 0) AND \
                  (decode_time = ?2 OR (decode_time < ?3 AND decode_time + duration > ?2)) \
-                 ORDER BY decode_time LIMIT 2",
+                 AND decode_time < max(?3, ?2 + 1) ORDER BY decode_time LIMIT 1",
             )?
-            .query_map((object, signed(start), signed(end)), fragment)?
-            .collect()
+            .query_row((object, signed(start), signed(end)), fragment)
+            .optional()
     }
 
     /// The fragments of an object from a byte offset on.
@@ -317,6 +317,11 @@ impl Tables<'_> {
     /// Forgets an object that was on its way, with its fragments.
     pub(crate) fn drop_growing(&self, id: i64) -> rusqlite::Result<()> {
         self.0
+            .prepare_cached(
+                "UPDATE upload SET status = 'aborted' WHERE object = ? AND status = 'incomplete'",
+            )?
+            .execute((id,))?;
+        self.0
             .prepare_cached("DELETE FROM fragment WHERE object = ?")?
             .execute((id,))?;
         self.0
@@ -327,18 +332,19 @@ impl Tables<'_> {
 
     /// Objects that were on their way when the server ended.
     pub(crate) fn growing_objects(&self) -> rusqlite::Result<Vec<(StreamId, Object)>> {
-        self.listed("growing")
+        self.listed("object_growing", "growing")
     }
 
     /// The tracks that paths serve.
     pub(crate) fn tracks(&self) -> rusqlite::Result<Vec<(StreamId, Object)>> {
-        self.listed("current AND part IS NOT NULL")
+        self.listed("object_parts", "current AND part IS NOT NULL")
     }
 
-    fn listed(&self, condition: &str) -> rusqlite::Result<Vec<(StreamId, Object)>> {
+    fn listed(&self, index: &str, condition: &str) -> rusqlite::Result<Vec<(StreamId, Object)>> {
         self.0
             .prepare(&format!(
-                "SELECT {COLUMNS}, stream FROM object WHERE {condition}"
+                "SELECT {COLUMNS}, stream FROM object INDEXED BY {index} WHERE {condition} \
+                 AND stream IN (SELECT id FROM stream WHERE NOT deleted)"
             ))?
             .query_map((), |row| Ok((StreamId(row.get(9)?), object(row)?)))?
             .collect()

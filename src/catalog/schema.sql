@@ -7,6 +7,7 @@ CREATE TABLE stream (
     track_name  TEXT,
     owner       TEXT,                       -- name of the device it belongs to
     created     INTEGER NOT NULL,
+    deleted     INTEGER NOT NULL DEFAULT 0, -- what belongs to it is being removed
     last_upload INTEGER,
     uploads     INTEGER NOT NULL DEFAULT 0, -- counts, kept so that listing costs the same always
     bytes       INTEGER NOT NULL DEFAULT 0,
@@ -63,6 +64,7 @@ CREATE TABLE object (
     stored      INTEGER NOT NULL
 );
 CREATE UNIQUE INDEX object_current ON object (stream, path) WHERE current;
+CREATE INDEX object_by_stream ON object (stream);
 CREATE INDEX object_headers ON object (stream, path) WHERE current AND header_size > 0;
 CREATE INDEX object_growing ON object (id) WHERE growing;
 CREATE INDEX object_parts ON object (id) WHERE current AND part IS NOT NULL;

@@ -1,7 +1,7 @@
 //! Streams: their settings, which are few and also held in memory, and their counts.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use rusqlite::{OptionalExtension, Row};
 
@@ -9,6 +9,9 @@ use super::{Catalog, EventKind, Tables};
 use crate::clock::Timestamp;
 use crate::names::{Interface, StreamId};
 use crate::{Error, Kind, Result};
+
+/// Rows that are removed at a time.
+const SLICE: i64 = 5000;
 
 /// A stream's settings.
 #[derive(Clone, Debug)]
@@ -49,7 +52,10 @@ pub(crate) struct StreamCounts {
 }
 
 /// The settings of all streams, in memory: every request asks for them.
-pub(super) struct Known(RwLock<BTreeMap<StreamId, Arc<Stream>>>);
+pub(super) struct Known {
+    streams: RwLock<BTreeMap<StreamId, Arc<Stream>>>,
+    changing: tokio::sync::Mutex<()>,
+}
 
 impl Known {
     pub(super) fn load(tables: &Tables<'_>) -> rusqlite::Result<Self> {
@@ -60,11 +66,14 @@ impl Known {
             .query_map((), stream)?
             .map(|stream| stream.map(|s| (s.id, Arc::new(s))))
             .collect::<rusqlite::Result<_>>()?;
-        Ok(Self(RwLock::new(streams)))
+        Ok(Self {
+            streams: RwLock::new(streams),
+            changing: tokio::sync::Mutex::new(()),
+        })
     }
 
     fn get(&self, id: StreamId) -> Option<Arc<Stream>> {
-        self.0
+        self.streams
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&id)
@@ -73,9 +82,12 @@ impl Known {
 
     fn put(&self, stream: Stream) -> Arc<Stream> {
         let stream = Arc::new(stream);
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        known.insert(stream.id, Arc::clone(&stream));
+        self.lock().insert(stream.id, Arc::clone(&stream));
         stream
+    }
+
+    fn lock(&self) -> RwLockWriteGuard<'_, BTreeMap<StreamId, Arc<Stream>>> {
+        self.streams.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,7 +111,7 @@ impl Catalog {
     ) -> Vec<Arc<Stream>> {
         let known = self
             .streams
-            .0
+            .streams
             .read()
             .unwrap_or_else(PoisonError::into_inner);
         let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
@@ -114,8 +126,13 @@ impl Catalog {
 
     /// Opens a stream under a number of its own.
     pub(crate) async fn create_stream(&self, new: NewStream) -> Result<Arc<Stream>> {
-        let stream = self.write(move |tables| tables.insert_stream(new)).await?;
-        Ok(self.streams.put(stream))
+        self.changing(async move |catalog| {
+            let stream = catalog
+                .write(move |tables| tables.insert_stream(new))
+                .await?;
+            Ok(catalog.streams.put(stream))
+        })
+        .await
     }
 
     /// Changes settings.
@@ -124,23 +141,54 @@ impl Catalog {
         id: StreamId,
         change: StreamChange,
     ) -> Result<Arc<Stream>> {
-        let changed = self
-            .write(move |tables| tables.change_stream(id, change))
-            .await?;
-        let changed = changed
-            .ok_or_else(|| Error::new(Kind::NotFound, format!("stream {id} does not exist")))?;
-        Ok(self.streams.put(changed))
+        self.changing(async move |catalog| {
+            catalog.stream(id)?;
+            let changed = catalog
+                .write(move |tables| tables.change_stream(id, change))
+                .await?;
+            Ok(catalog.streams.put(changed))
+        })
+        .await
     }
 
-    /// Forgets a stream and all that belongs to it. Its number is not given again.
+    /// Makes a stream unknown. What belongs to it stays until [`Self::purge_stream`].
     pub(crate) async fn delete_stream(&self, id: StreamId) -> Result<()> {
-        // First from memory: from here on its uploads are refused.
-        self.streams
-            .0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
-        self.write(move |tables| tables.delete_stream(id)).await
+        self.changing(async move |catalog| {
+            // First from memory: from here on its uploads are refused.
+            catalog.streams.lock().remove(&id);
+            catalog.write(move |tables| tables.mark_deleted(id)).await
+        })
+        .await
+    }
+
+    /// Forgets all that belonged to a deleted stream. Its number is not given again.
+    pub(crate) async fn purge_stream(&self, id: StreamId) -> Result<()> {
+        // In slices: uploads to other streams wait for each of them.
+        while self.write(move |tables| tables.purge_slice(id)).await? {}
+        Ok(())
+    }
+
+    /// Streams whose removal a server that ended did not finish.
+    pub(crate) async fn deleted_streams(&self) -> Result<Vec<StreamId>> {
+        self.read(|tables| tables.deleted_streams()).await
+    }
+
+    /// Changes of settings are done one after the other, in memory as in the tables, and to their end
+    /// also when the caller goes away.
+    async fn changing<T, F, R>(&self, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Self) -> R + Send + 'static,
+        R: Future<Output = Result<T>> + Send,
+    {
+        let catalog = self.clone();
+        let done = tokio::spawn(async move {
+            let streams = Arc::clone(&catalog.streams);
+            let _changing = streams.changing.lock().await;
+            change(catalog).await
+        });
+        done.await
+            .map_err(|e| Error::internal("a change of settings panicked", e))?
     }
 }
 
@@ -169,11 +217,7 @@ impl Tables<'_> {
         })
     }
 
-    fn change_stream(
-        &self,
-        id: StreamId,
-        change: StreamChange,
-    ) -> rusqlite::Result<Option<Stream>> {
+    fn change_stream(&self, id: StreamId, change: StreamChange) -> rusqlite::Result<Stream> {
         if let Some(name) = change.track_name {
             self.0.execute(
                 "UPDATE stream SET track_name = ? WHERE id = ?",
@@ -192,26 +236,51 @@ impl Tables<'_> {
                 "SELECT id, interface, strict_mode, track_name, owner, created FROM stream WHERE id = ?",
             )?
             .query_row((id.0,), stream)
-            .optional()
     }
 
-    fn delete_stream(&self, id: StreamId) -> rusqlite::Result<()> {
-        self.0.execute(
-            "DELETE FROM fragment WHERE object IN (SELECT id FROM object WHERE stream = ?)",
-            (id.0,),
-        )?;
-        for table in ["object", "upload", "problem"] {
-            self.0
-                .execute(&format!("DELETE FROM {table} WHERE stream = ?"), (id.0,))?;
-        }
-        self.0.execute("DELETE FROM stream WHERE id = ?", (id.0,))?;
+    fn mark_deleted(&self, id: StreamId) -> rusqlite::Result<()> {
+        self.0
+            .execute("UPDATE stream SET deleted = 1 WHERE id = ?", (id.0,))?;
         self.add_event(EventKind::StreamDeleted, Some(id), None, None, None)
+    }
+
+    fn deleted_streams(&self) -> rusqlite::Result<Vec<StreamId>> {
+        self.0
+            .prepare("SELECT id FROM stream WHERE deleted")?
+            .query_map((), |row| row.get(0).map(StreamId))?
+            .collect()
+    }
+
+    /// Removes some of what belonged to a deleted stream, its own row last. Whether more is there.
+    fn purge_slice(&self, id: StreamId) -> rusqlite::Result<bool> {
+        let fragments = self.0.execute(
+            "DELETE FROM fragment WHERE (object, offset) IN (SELECT f.object, f.offset FROM object o \
+             JOIN fragment f ON f.object = o.id WHERE o.stream = ? LIMIT ?)",
+            (id.0, SLICE),
+        )?;
+        if fragments > 0 {
+            return Ok(true);
+        }
+        for table in ["object", "upload"] {
+            let rows = self.0.execute(
+                &format!("DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE stream = ? LIMIT ?)"),
+                (id.0, SLICE),
+            )?;
+            if rows > 0 {
+                return Ok(true);
+            }
+        }
+        self.0
+            .execute("DELETE FROM problem WHERE stream = ?", (id.0,))?;
+        self.0
+            .execute("DELETE FROM stream WHERE id = ? AND deleted", (id.0,))?;
+        Ok(false)
     }
 
     /// Whether the stream still is there: an upload may end after its stream was deleted.
     pub(crate) fn stream_exists(&self, id: StreamId) -> rusqlite::Result<bool> {
         self.0
-            .prepare_cached("SELECT 1 FROM stream WHERE id = ?")?
+            .prepare_cached("SELECT 1 FROM stream WHERE id = ? AND NOT deleted")?
             .exists((id.0,))
     }
 

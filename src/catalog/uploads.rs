@@ -159,6 +159,9 @@ impl Tables<'_> {
             ])?;
         let id = self.0.last_insert_rowid();
         self.count_upload(new.stream, outcome)?;
+        if outcome.status == Status::Refused {
+            return Ok(id); // anybody may cause these
+        }
         self.add_event(
             EventKind::Upload,
             Some(new.stream),

@@ -77,15 +77,7 @@ impl Writer {
 fn write_groups(connection: &Connection, mut changes: mpsc::Receiver<Change>) {
     while let Some(first) = changes.blocking_recv() {
         let mut answers: Vec<Answer> = Vec::new();
-        let begun = connection.execute_batch("BEGIN IMMEDIATE");
-        if begun.is_ok() {
-            answers.push(first(connection));
-            while answers.len() < GROUP {
-                let Ok(next) = changes.try_recv() else { break };
-                answers.push(next(connection));
-            }
-        }
-        let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
+        let committed = write_group(connection, first, &mut changes, &mut answers);
         if let Err(e) = &committed {
             tracing::error!(error = %e, changes = answers.len(), "the catalogue cannot be written");
             if !connection.is_autocommit() {
@@ -98,6 +90,32 @@ fn write_groups(connection: &Connection, mut changes: mpsc::Receiver<Change>) {
     }
     // Leaves one file behind instead of three; what fails here is made good at the next start.
     let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+fn write_group(
+    connection: &Connection,
+    first: Change,
+    changes: &mut mpsc::Receiver<Change>,
+    answers: &mut Vec<Answer>,
+) -> rusqlite::Result<()> {
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let mut next = Some(first);
+    while let Some(change) = next {
+        answers.push(change(connection));
+        if connection.is_autocommit() {
+            // A full or failing disk makes SQLite roll the whole group back by itself.
+            return Err(rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT),
+                Some("the transaction was rolled back".to_owned()),
+            ));
+        }
+        next = if answers.len() < GROUP {
+            changes.try_recv().ok()
+        } else {
+            None
+        };
+    }
+    connection.execute_batch("COMMIT")
 }
 
 /// Keeps a change that fails half way from leaving its first half in the group's transaction.
