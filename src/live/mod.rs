@@ -71,6 +71,12 @@ impl Hub {
         self.entries().get(&(stream, path.clone())).cloned()
     }
 
+    /// Ends what is announced for the path: something else is there now. Those who already follow it
+    /// may go on.
+    pub(crate) fn withdraw(&self, stream: StreamId, path: &ObjectPath) {
+        self.entries().remove(&(stream, path.clone()));
+    }
+
     fn entries(&self) -> MutexGuard<'_, HashMap<Key, Growing>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,6 +11,10 @@ use super::{Workdir, make_dirs};
 use crate::names::{ObjectPath, StreamId};
 use crate::{Error, Kind, Result};
 
+/// Attempts to rename into a directory that may be removed as empty at the same moment.
+const RENAME_ATTEMPTS: usize = 3;
+/// Bytes beyond which copying and comparing are long work.
+const LONG_WORK: u64 = 1 << 20;
 /// Piece in which bytes are compared and copied.
 const PIECE: usize = 64 * 1024;
 
@@ -131,11 +135,16 @@ impl Spool {
 
     /// Cuts the file at `len`, which is where the next bytes go.
     pub(crate) fn truncate(&mut self, len: u64) -> Result<()> {
-        let cut = || -> io::Result<()> {
-            self.file.set_len(len)?;
-            (&*self.file).seek(SeekFrom::Start(len)).map(|_| ())
-        };
-        cut().map_err(|e| failed("cannot cut the upload", e))?;
+        self.file
+            .set_len(len)
+            .map_err(|e| failed("cannot cut the upload", e))?;
+        self.move_to(len)
+    }
+
+    fn move_to(&mut self, len: u64) -> Result<()> {
+        (&*self.file)
+            .seek(SeekFrom::Start(len))
+            .map_err(|e| failed("cannot store the upload", e))?;
         self.len = len;
         Ok(())
     }
@@ -147,17 +156,8 @@ impl Spool {
 
     /// Appends a range of another file.
     pub(crate) fn copy_from(&mut self, source: &File, start: u64, end: u64) -> Result<()> {
-        let mut piece = [0; PIECE];
-        let mut at = start;
-        while at < end {
-            let wanted = piece
-                .len()
-                .min(usize::try_from(end - at).unwrap_or(usize::MAX));
-            let read = read_at(source, at, &mut piece[..wanted])?;
-            self.write(&piece[..read])?;
-            at += read as u64;
-        }
-        Ok(())
+        copy_range(source, start, end, &self.file, self.len)?;
+        self.move_to(self.len + (end - start))
     }
 }
 
@@ -217,24 +217,55 @@ impl Workdir {
         })
     }
 
+    /// Makes a growing upload the object at `path`, and leaves it under its growing name until
+    /// [`Self::forget_part`], so that a crash before it is recorded loses nothing.
+    pub(crate) fn publish_growing(
+        &self,
+        spool: &mut Spool,
+        stream: StreamId,
+        path: &ObjectPath,
+    ) -> Result<ObjectFile> {
+        let growing = std::mem::replace(&mut spool.path, self.next_spool());
+        let published = second_name(&growing, &spool.path)
+            .map_err(|e| failed("cannot store the upload", e))
+            .and_then(|()| self.publish(spool, stream, path));
+        if published.is_err() {
+            let _ = fs::remove_file(&spool.path);
+            spool.path = growing;
+        }
+        published
+    }
+
     /// Keeps what the path holds as `parts/STREAM/OBJECT`, where it stays when the path gets another file.
     pub(crate) fn keep_part(&self, stream: StreamId, path: &ObjectPath, object: i64) -> Result<()> {
         let kept = self.part_path(stream, object);
-        let link = || match fs::hard_link(self.object_path(stream, path), &kept) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        };
-        let linked = match link() {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => kept
-                .parent()
-                .map_or(Ok(()), make_dirs)
-                .and_then(|()| link()),
-            other => other,
-        };
-        match linked {
+        let made = kept
+            .parent()
+            .map_or(Ok(()), make_dirs)
+            .and_then(|()| second_name(&self.object_path(stream, path), &kept));
+        match made {
             // A track deleted from the disk by hand has nothing to keep.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) if is_missing(&e) => Ok(()),
             other => other.map_err(|e| failed("cannot keep the earlier part", e)),
+        }
+    }
+
+    /// Removes a kept part, or the growing name of an upload that has its own by now.
+    pub(crate) fn forget_part(&self, stream: StreamId, object: i64) {
+        // What stays is found, and taken for what it is, at the next start.
+        let _ = fs::remove_file(self.part_path(stream, object));
+    }
+
+    /// Whether an object can be stored at the path: no object has the name of one of its directories,
+    /// and no directory has its own.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`]
+    pub(crate) fn check_place(&self, stream: StreamId, path: &ObjectPath) -> Result<()> {
+        match fs::symlink_metadata(self.object_path(stream, path)) {
+            Ok(held) if held.is_dir() => Err(taken(path, io::ErrorKind::IsADirectory)),
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => Err(taken(path, e.kind())),
+            _ => Ok(()),
         }
     }
 
@@ -245,11 +276,13 @@ impl Workdir {
         path: &ObjectPath,
         object: i64,
     ) -> Result<bool> {
-        match fs::rename(
-            self.part_path(stream, object),
-            self.object_path(stream, path),
-        ) {
-            Ok(()) => Ok(true),
+        let kept = self.part_path(stream, object);
+        match fs::rename(&kept, self.object_path(stream, path)) {
+            Ok(()) => {
+                // Where both names already led to the same file, renaming leaves both.
+                let _ = fs::remove_file(&kept);
+                Ok(true)
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(failed("cannot restore a part", e)),
         }
@@ -395,22 +428,24 @@ impl Workdir {
     }
 
     fn rename_into(&self, source: &Path, target: &Path, path: &ObjectPath) -> Result<()> {
-        let taken =
-            |what: &str| Error::new(Kind::Conflict, format!("cannot store \"{path}\": {what}"));
-        let renamed = match fs::rename(source, target) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => target
-                .parent()
-                .map_or(Ok(()), make_dirs)
-                .and_then(|()| fs::rename(source, target)),
-            other => other,
-        };
+        let mut renamed = fs::rename(source, target);
+        for _ in 0..RENAME_ATTEMPTS {
+            match &renamed {
+                // The directory is new, or somebody else's deletion has just taken it for empty.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    renamed = target
+                        .parent()
+                        .map_or(Ok(()), make_dirs)
+                        .and_then(|()| fs::rename(source, target));
+                }
+                _ => break,
+            }
+        }
         renamed.map_err(|e| match e.kind() {
-            io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
-                taken("there are objects below that name")
-            }
-            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
-                taken("an object has the name of one of its directories")
-            }
+            io::ErrorKind::IsADirectory
+            | io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::AlreadyExists => taken(path, e.kind()),
             _ => failed("cannot store the object", e),
         })
     }
@@ -433,6 +468,44 @@ impl Workdir {
     }
 }
 
+/// Gives a file a second name, in place of what had it. Where the file system has no hard links, a copy.
+fn second_name(file: &Path, name: &Path) -> io::Result<()> {
+    match fs::hard_link(file, name) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(name)?;
+            fs::hard_link(file, name)
+        }
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported
+            ) =>
+        {
+            fs::copy(file, name).map(|_| ())
+        }
+        other => other,
+    }
+}
+
+fn taken(path: &ObjectPath, by: io::ErrorKind) -> Error {
+    let why = match by {
+        io::ErrorKind::IsADirectory | io::ErrorKind::DirectoryNotEmpty => {
+            "there are objects below that name"
+        }
+        _ => "an object has the name of one of its directories",
+    };
+    Error::new(Kind::Conflict, format!("cannot store \"{path}\": {why}"))
+}
+
+/// Does long file work where it is called, without holding up other tasks of its thread.
+fn in_place<T>(bytes: u64, work: impl FnOnce() -> T) -> T {
+    if bytes > LONG_WORK {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
+}
+
 /// Writes all bytes at an offset of a file, without moving its cursor.
 pub(crate) fn write_at(file: &File, offset: u64, bytes: &[u8]) -> Result<()> {
     file.write_all_at(bytes, offset)
@@ -447,37 +520,41 @@ pub(crate) fn copy_range(
     target: &File,
     offset: u64,
 ) -> Result<()> {
-    let mut piece = [0; PIECE];
-    let (mut from, mut to) = (start, offset);
-    while from < end {
-        let wanted = piece
-            .len()
-            .min(usize::try_from(end - from).unwrap_or(usize::MAX));
-        let read = read_at(source, from, &mut piece[..wanted])?;
-        write_at(target, to, &piece[..read])?;
-        from += read as u64;
-        to += read as u64;
-    }
-    Ok(())
+    in_place(end.saturating_sub(start), || {
+        let mut piece = [0; PIECE];
+        let (mut from, mut to) = (start, offset);
+        while from < end {
+            let wanted = piece
+                .len()
+                .min(usize::try_from(end - from).unwrap_or(usize::MAX));
+            let read = read_at(source, from, &mut piece[..wanted])?;
+            write_at(target, to, &piece[..read])?;
+            from += read as u64;
+            to += read as u64;
+        }
+        Ok(())
+    })
 }
 
 /// Whether two ranges of `len` bytes hold the same.
 pub(crate) fn same_bytes(a: &File, a_start: u64, b: &File, b_start: u64, len: u64) -> Result<bool> {
-    let (mut left, mut right) = ([0; PIECE / 2], [0; PIECE / 2]);
-    let mut done = 0;
-    while done < len {
-        let wanted = left
-            .len()
-            .min(usize::try_from(len - done).unwrap_or(usize::MAX));
-        let read = read_at(a, a_start + done, &mut left[..wanted])?;
-        b.read_exact_at(&mut right[..read], b_start + done)
-            .map_err(|e| failed("cannot read the stored object", e))?;
-        if left[..read] != right[..read] {
-            return Ok(false);
+    in_place(len, || {
+        let (mut left, mut right) = ([0; PIECE / 2], [0; PIECE / 2]);
+        let mut done = 0;
+        while done < len {
+            let wanted = left
+                .len()
+                .min(usize::try_from(len - done).unwrap_or(usize::MAX));
+            let read = read_at(a, a_start + done, &mut left[..wanted])?;
+            b.read_exact_at(&mut right[..read], b_start + done)
+                .map_err(|e| failed("cannot read the stored object", e))?;
+            if left[..read] != right[..read] {
+                return Ok(false);
+            }
+            done += read as u64;
         }
-        done += read as u64;
-    }
-    Ok(true)
+        Ok(true)
+    })
 }
 
 /// The bytes of a range of a file that are there.
