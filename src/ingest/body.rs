@@ -40,10 +40,11 @@ impl BodyReader {
         loop {
             let frame = tokio::select! {
                 biased;
-                frame = tokio::time::timeout(self.idle, self.body.frame()) => frame,
+                // First: a sender that never pauses must be cut too.
                 _ = self.cut.wait_for(|cut| *cut) => {
                     return Err(Error::new(Kind::Disconnected, "the server ended during the upload"));
                 }
+                frame = tokio::time::timeout(self.idle, self.body.frame()) => frame,
             };
             let Ok(frame) = frame else {
                 return Err(Error::new(

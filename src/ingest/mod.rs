@@ -29,7 +29,7 @@ use self::body::BodyReader;
 use self::slots::Slots;
 use self::track::Held;
 use self::upload::Running;
-use crate::catalog::{Catalog, NewUpload, Outcome, RequestRecord, Status, Stream};
+use crate::catalog::{Catalog, NewUpload, Outcome, RequestRecord, Status, Stream, Tables};
 use crate::clock::Timestamp;
 use crate::live::Hub;
 use crate::metrics::Metrics;
@@ -122,8 +122,14 @@ impl Ingest {
     /// Checks what can be checked before a byte of the body is read.
     ///
     /// # Errors
-    /// [`Kind::TooLarge`], [`Kind::StorageFull`].
-    pub(crate) fn check_header(&self, path: &ObjectPath, length: Option<u64>) -> Result<()> {
+    /// [`Kind::TooLarge`], [`Kind::StorageFull`], [`Kind::Conflict`].
+    pub(crate) fn check_header(
+        &self,
+        stream: StreamId,
+        path: &ObjectPath,
+        length: Option<u64>,
+    ) -> Result<()> {
+        self.workdir.check_place(stream, path)?;
         let limit = self.size_limit(path);
         if let Some(length) = length.filter(|length| *length > limit) {
             return Err(Error::new(
@@ -134,6 +140,44 @@ impl Ingest {
             ));
         }
         self.check_disk(length.unwrap_or(0))
+    }
+
+    /// A change to what belongs to a stream.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when the stream was deleted: an upload may outlive it.
+    async fn write_in<T, F>(&self, stream: StreamId, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tables<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let changed = self
+            .catalog
+            .write(move |tables| {
+                if tables.stream_exists(stream)? {
+                    change(tables).map(Some)
+                } else {
+                    Ok(None)
+                }
+            })
+            .await?;
+        changed.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                format!("stream {stream} does not exist any more"),
+            )
+        })
+    }
+
+    /// Undoes a file change that could not be recorded: the path gets back the track it held, if any.
+    fn take_back(&self, stream: StreamId, path: &ObjectPath, held: Option<i64>) -> Result<()> {
+        if self.catalog.stream(stream).is_err() {
+            return self.workdir.delete_stream(stream);
+        }
+        match held {
+            Some(held) => self.workdir.restore_part(stream, path, held).map(|_| ()),
+            None => self.workdir.delete_object(stream, path),
+        }
     }
 
     /// Whether enough of the disk would stay free after `coming` more bytes.
@@ -217,12 +261,27 @@ impl Ingest {
         let mut state = slot.lock().await;
         self.workdir.delete_object(stream, &path)?;
         state.track = Held::None;
+        self.live.withdraw(stream, &path);
         let gone = path.clone();
         self.catalog
             .write(move |tables| tables.delete_object(stream, &gone))
             .await?;
         tracing::info!("Object deleted: stream={stream}, file={path}");
         Ok(())
+    }
+
+    /// Deletes a stream with all that belongs to it. Done to its end also when the caller goes away.
+    pub(crate) async fn delete_stream(self: &Arc<Self>, stream: StreamId) -> Result<()> {
+        let ingest = Arc::clone(self);
+        let work = async move {
+            ingest.catalog.delete_stream(stream).await?;
+            let workdir = ingest.workdir.clone();
+            crate::workdir::blocking(move || workdir.delete_stream(stream)).await?;
+            ingest.catalog.purge_stream(stream).await
+        };
+        tokio::spawn(work)
+            .await
+            .map_err(|e| Error::internal("a deletion panicked", e))?
     }
 
     /// Uploads under way.
@@ -321,10 +380,7 @@ fn new_upload(
     }
 }
 
-fn add_certificate(
-    tables: &crate::catalog::Tables<'_>,
-    certificate: Option<&Certificate>,
-) -> rusqlite::Result<()> {
+fn add_certificate(tables: &Tables<'_>, certificate: Option<&Certificate>) -> rusqlite::Result<()> {
     match certificate {
         Some(c) => tables.add_shown(&c.fingerprint, &c.name, &c.serial, &c.der),
         None => Ok(()),

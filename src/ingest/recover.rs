@@ -11,7 +11,17 @@ impl Ingest {
     pub(super) async fn recover(&self) -> Result<()> {
         self.recover_tracks().await?;
         self.recover_growing().await?;
+        self.finish_deletions().await?;
         self.workdir.clear_incoming()
+    }
+
+    /// Streams that were being deleted go on being deleted.
+    async fn finish_deletions(&self) -> Result<()> {
+        for stream in self.catalog.deleted_streams().await? {
+            self.workdir.delete_stream(stream)?;
+            self.catalog.purge_stream(stream).await?;
+        }
+        Ok(())
     }
 
     /// A track's file may be longer than recorded, or a next part may not have been recorded.
@@ -38,50 +48,9 @@ impl Ingest {
     /// A body of unknown length that was under way ends at its last recorded fragment.
     async fn recover_growing(&self) -> Result<()> {
         for (stream, object) in self.catalog.read(|tables| tables.growing_objects()).await? {
-            let path = known_path(&object.path)?;
-            let id = object.id;
-            let Some(mut spool) = self
-                .workdir
-                .adopt_growing(stream, id)?
-                .filter(|_| object.media_end > 0)
-            else {
-                self.catalog
-                    .write(move |tables| tables.drop_growing(id))
-                    .await?;
-                continue;
-            };
-            let len = object.media_end.min(spool.len());
-            spool.truncate(len)?;
-            let name = object.path.clone();
-            let held = self
-                .catalog
-                .read(move |tables| tables.object(stream, &name))
-                .await?;
-            if held.is_some_and(|held| held.whole) {
-                self.catalog
-                    .write(move |tables| tables.shelve_growing(id, len))
-                    .await?;
-            } else {
-                self.workdir.publish(&mut spool, stream, &path)?;
-                let settled = NewObject {
-                    stream,
-                    path: path.clone(),
-                    upload: object.upload,
-                    size: len,
-                    whole: false,
-                    part: None,
-                    header_size: object.header_size,
-                    media_end: len,
-                    end_time: object.end_time,
-                };
-                self.catalog
-                    .write(move |tables| tables.settle_growing(id, &settled))
-                    .await?;
+            if let Err(e) = self.recover_object(stream, &object).await {
+                give_up_on(stream, &object, &e);
             }
-            tracing::warn!(
-                bytes = len,
-                "Upload incomplete: stream={stream}, file={path}"
-            );
         }
         Ok(())
     }
@@ -119,7 +88,7 @@ impl Ingest {
             self.catalog
                 .write(move |tables| tables.settle_growing(id, &settled))
                 .await?;
-            self.workdir.forget_growing(stream, id);
+            self.workdir.forget_part(stream, id);
         } else {
             self.catalog
                 .write(move |tables| tables.shelve_growing(id, len))
@@ -131,6 +100,12 @@ impl Ingest {
         );
         Ok(())
     }
+}
+
+/// One object that cannot be mended must not keep the server from its work.
+fn give_up_on(stream: StreamId, object: &Object, e: &Error) {
+    let path = &object.path;
+    tracing::error!(error = %e.chain(), "Object cannot be mended: stream={stream}, file={path}");
 }
 
 fn known_path(text: &str) -> Result<ObjectPath> {

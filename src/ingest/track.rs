@@ -22,6 +22,9 @@ use crate::{Error, Kind, Result};
 
 use super::Ingest;
 
+/// Largest header that is read at once; the scanner takes no larger ones.
+const MAX_HEADER: u64 = 8 << 20;
+
 /// What uploads to one path share.
 #[derive(Default)]
 pub(super) struct State {
@@ -45,16 +48,32 @@ pub(super) struct Track {
     pub(super) object: i64,
     pub(super) part: i64,
     pub(super) file: Arc<File>,
-    pub(super) header_size: u64,
-    pub(super) header: Option<Arc<TrackHeader>>,
+    pub(super) header: Header,
     /// End of the last fragment (or of the header): where the next one goes.
     pub(super) media_end: u64,
     /// Greatest end of a fragment, in ticks.
     pub(super) end_time: Option<u64>,
+    /// There are boxes behind the last fragment, which the next one takes the place of.
+    pub(super) has_trailer: bool,
     announcement: Announcement,
     /// Requests of unknown length that are adding to it; while there are any, readers wait for more.
     senders: usize,
+    /// Tells this track from one that took its place after a deletion; parts share it.
+    pub(super) generation: u64,
 }
+
+/// The CMAF header of a part.
+#[derive(Clone)]
+pub(super) struct Header {
+    pub(super) size: u64,
+    /// SHA-256 of its bytes.
+    pub(super) digest: Digest,
+    /// `None` when it cannot be read, which costs its defaults only.
+    pub(super) parsed: Option<Arc<TrackHeader>>,
+}
+
+/// SHA-256.
+pub(super) type Digest = [u8; 32];
 
 /// Bytes of one request that lie in its spool, addressed by their offset in the body.
 pub(super) struct Source<'s> {
@@ -67,22 +86,59 @@ impl Source<'_> {
     fn position(&self, body_offset: u64) -> u64 {
         body_offset - self.base
     }
+
+    /// SHA-256 of a range of the body. For headers, which are small.
+    pub(super) fn digest(&self, range: &Range<u64>) -> Result<Digest> {
+        digest(
+            self.file,
+            self.position(range.start),
+            range.end - range.start,
+        )
+    }
+}
+
+/// Where fragments go, and on whose behalf.
+pub(super) struct Target<'t> {
+    pub(super) stream: StreamId,
+    pub(super) path: &'t ObjectPath,
+    /// Number of the upload's record.
+    pub(super) upload: i64,
+    /// Order number of the upload.
+    pub(super) order: u64,
 }
 
 /// What became of a fragment.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Placed {
-    /// At the end of the current part, which is the object with this number.
+    /// It is the last one of the current part, which is the object with this number.
     Appended(i64),
-    /// It was held already.
-    Held,
+    /// It was held already, there.
+    Held(FragmentRow),
 }
 
 /// Where a fragment belongs.
 enum Place {
     End,
-    Held,
+    Held(FragmentRow),
     NextPart,
+}
+
+/// What a part that begins consists of.
+#[derive(Default)]
+pub(super) struct PartContent<'c> {
+    /// Its header as sent, at this range of the body; else the held part's.
+    pub(super) header: Option<Range<u64>>,
+    /// Fragments of the held part that belong to it too: the same request sent them again.
+    pub(super) repeated: &'c [FragmentRow],
+    pub(super) fragment: Option<&'c FragmentSeen>,
+}
+
+/// A file that is to become a part.
+pub(super) struct PartFile {
+    pub(super) spool: Spool,
+    pub(super) header_size: u64,
+    pub(super) media_end: u64,
+    pub(super) rows: Vec<FragmentRow>,
 }
 
 impl Track {
@@ -100,24 +156,16 @@ impl Track {
 
     pub(super) fn remove_sender(&mut self) {
         self.senders = self.senders.saturating_sub(1);
-        self.announcement.update(self.extent());
+        let mut extent = self.extent();
+        if self.has_trailer && !extent.open {
+            // Those who followed it to its end get all of it.
+            extent.len = self.file.metadata().map_or(extent.len, |m| m.len());
+        }
+        self.announcement.update(extent);
     }
 
     pub(super) fn has_fragments(&self) -> bool {
-        self.media_end > self.header_size
-    }
-
-    /// Whether the part begins with exactly these header bytes.
-    pub(super) fn has_header(&self, source: &Source<'_>, range: &Range<u64>) -> Result<bool> {
-        let len = range.end - range.start;
-        Ok(len == self.header_size
-            && workdir::same_bytes(
-                &self.file,
-                0,
-                source.file,
-                source.position(range.start),
-                len,
-            )?)
+        self.media_end > self.header.size
     }
 }
 
@@ -155,14 +203,14 @@ impl Ingest {
         let name = path.as_str().to_owned();
         let object = self
             .catalog
-            .read(move |tables| tables.object(stream, &name))
+            .look_up(move |tables| tables.object(stream, &name))
             .await?;
         state.track = Held::None;
         let Some(object) = object else { return Ok(()) };
         let (Some(part), Some(file)) = (object.part, self.workdir.open_track(stream, path)?) else {
             return Ok(());
         };
-        let header = read_header(&file, object.header_size);
+        let header = read_header(&file, object.header_size)?;
         let extent = Extent {
             len: object.media_end,
             open: false,
@@ -172,73 +220,48 @@ impl Ingest {
             object: object.id,
             part,
             file,
-            header_size: object.header_size,
             header,
             media_end: object.media_end,
             end_time: object.end_time,
+            has_trailer: object.size > object.media_end,
             announcement,
             senders: 0,
+            generation: 0,
         }));
         Ok(())
     }
 
-    /// Adds one fragment to the track.
-    ///
-    /// `header` is the header that came before it in the same request, where there was one and it
-    /// is not the held one; it begins the next part. `upload` is recorded with the fragment.
+    /// Adds one fragment to the track: behind the last one, or to the next part, or not at all.
     pub(super) async fn place_fragment(
         &self,
         state: &mut State,
         target: &Target<'_>,
         source: &Source<'_>,
-        header: Option<&Range<u64>>,
         seen: &FragmentSeen,
+        repeated: &[FragmentRow],
     ) -> Result<Placed> {
-        if let Some(header) = header {
-            let object = self
-                .begin_part(
-                    state,
-                    target,
-                    source,
-                    PartHeader::Sent(header.clone()),
-                    Some(seen),
-                )
-                .await?;
-            return Ok(Placed::Appended(object));
-        }
         let Held::Track(track) = &mut state.track else {
             return Err(header_missing(target.path));
         };
         match self.place_of(track, source, seen).await? {
-            Place::Held => Ok(Placed::Held),
+            Place::Held(row) => Ok(Placed::Held(row)),
             Place::NextPart => {
-                let object = self
-                    .begin_part(state, target, source, PartHeader::Held, Some(seen))
-                    .await?;
+                let content = PartContent {
+                    header: None,
+                    repeated,
+                    fragment: Some(seen),
+                };
+                let object = self.begin_part(state, target, source, content).await?;
                 Ok(Placed::Appended(object))
             }
             Place::End => {
-                let row = row_at(track.media_end, seen);
-                let end = row.offset + row.size;
-                let (from, to) = (
-                    source.position(seen.range.start),
-                    source.position(seen.range.end),
-                );
-                workdir::copy_range(source.file, from, to, &track.file, row.offset)?;
-                // Where an upload ended in boxes after its last fragment, they may reach further.
-                workdir::truncate(&track.file, end)?;
-                let end_time = track.end_time.max(end_of(&row));
-                let (object, upload) = (track.object, target.upload);
-                self.catalog
-                    .write(move |tables| {
-                        tables.add_fragments(object, upload, &[row])?;
-                        tables.grow_object(object, upload, end, end_time)
-                    })
-                    .await?;
-                track.media_end = end;
-                track.end_time = end_time;
-                track.announcement.update(track.extent());
-                Ok(Placed::Appended(object))
+                let appended = self.append(track, target, source, seen).await;
+                if appended.is_err() {
+                    // Nobody may take what was half written for a part of the track.
+                    let _ = workdir::truncate(&track.file, track.media_end);
+                }
+                appended?;
+                Ok(Placed::Appended(track.object))
             }
         }
     }
@@ -247,25 +270,32 @@ impl Ingest {
     async fn append(
         &self,
         track: &mut Track,
-        upload: i64,
+        target: &Target<'_>,
         source: &Source<'_>,
         seen: &FragmentSeen,
     ) -> Result<()> {
+        let (object, upload) = (track.object, target.upload);
+        if track.has_trailer {
+            // Recorded first: after a crash the file is cut to what is recorded.
+            let (end, end_time) = (track.media_end, track.end_time);
+            self.write_in(target.stream, move |tables| {
+                tables.grow_object(object, upload, end, end_time)
+            })
+            .await?;
+            workdir::truncate(&track.file, end)?;
+            track.has_trailer = false;
+        }
         let row = row_at(track.media_end, seen);
         let end = row.offset + row.size;
         let from = source.position(seen.range.start);
         let to = source.position(seen.range.end);
         workdir::copy_range(source.file, from, to, &track.file, row.offset)?;
-        // Where an upload ended in boxes after its last fragment, they may reach further.
-        workdir::truncate(&track.file, end)?;
         let end_time = track.end_time.max(end_of(&row));
-        let object = track.object;
-        self.catalog
-            .write(move |tables| {
-                tables.add_fragments(object, upload, &[row])?;
-                tables.grow_object(object, upload, end, end_time)
-            })
-            .await?;
+        self.write_in(target.stream, move |tables| {
+            tables.add_fragments(object, upload, &[row])?;
+            tables.grow_object(object, upload, end, end_time)
+        })
+        .await?;
         track.media_end = end;
         track.end_time = end_time;
         track.announcement.update(track.extent());
@@ -292,9 +322,9 @@ impl Ingest {
         let end = start.saturating_add(seen.duration);
         let overlapped = self
             .catalog
-            .read(move |tables| tables.fragments_at(object, start, end))
+            .look_up(move |tables| tables.fragment_at(object, start, end))
             .await?;
-        let Some(held) = overlapped.first() else {
+        let Some(held) = overlapped else {
             return Ok(at_end);
         };
         let len = seen.media.end - seen.media.start;
@@ -307,73 +337,86 @@ impl Ingest {
                 source.position(seen.media.start),
                 len,
             )?;
-        Ok(if same { Place::Held } else { Place::NextPart })
+        Ok(if same {
+            Place::Held(held)
+        } else {
+            Place::NextPart
+        })
     }
 
-    /// Begins the next part (or the first one) with a header and, if given, a fragment.
+    /// Begins the next part, or the first one.
     pub(super) async fn begin_part(
         &self,
         state: &mut State,
         target: &Target<'_>,
         source: &Source<'_>,
-        header: PartHeader,
-        seen: Option<&FragmentSeen>,
+        content: PartContent<'_>,
     ) -> Result<i64> {
         let mut spool = self.workdir.spool()?;
-        match (&header, &state.track) {
-            (PartHeader::Sent(range), _) => {
-                spool.copy_from(
-                    source.file,
-                    source.position(range.start),
-                    source.position(range.end),
-                )?;
+        match (&content.header, &state.track) {
+            (Some(range), _) => {
+                let (from, to) = (source.position(range.start), source.position(range.end));
+                spool.copy_from(source.file, from, to)?;
             }
-            (PartHeader::Held, Held::Track(track)) => {
-                spool.copy_from(&track.file, 0, track.header_size)?;
-            }
-            (PartHeader::Held, _) => return Err(header_missing(target.path)),
+            (None, Held::Track(track)) => spool.copy_from(&track.file, 0, track.header.size)?,
+            (None, _) => return Err(header_missing(target.path)),
         }
         let header_size = spool.len();
-        let row = seen.map(|seen| row_at(header_size, seen));
-        if let Some(seen) = seen {
+        let mut rows = Vec::with_capacity(content.repeated.len() + 1);
+        if let Held::Track(track) = &state.track {
+            for held in content.repeated {
+                let offset = spool.len();
+                spool.copy_from(&track.file, held.offset, held.offset + held.size)?;
+                let media_offset = offset + (held.media_offset - held.offset);
+                rows.push(FragmentRow {
+                    offset,
+                    media_offset,
+                    ..held.clone()
+                });
+            }
+        }
+        if let Some(seen) = content.fragment {
+            rows.push(row_at(spool.len(), seen));
             let (from, to) = (
                 source.position(seen.range.start),
                 source.position(seen.range.end),
             );
             spool.copy_from(source.file, from, to)?;
         }
-        self.publish_part(state, target, spool, header_size, row.into_iter().collect())
-            .await
+        let file = PartFile {
+            header_size,
+            media_end: spool.len(),
+            spool,
+            rows,
+        };
+        self.publish_part(state, target, file).await
     }
 
-    /// Makes a file that holds a header and the given fragments the part that the path serves.
+    /// Makes a file the part that the path serves. What was there stays until that is recorded, and
+    /// beyond that if it has fragments.
     pub(super) async fn publish_part(
         &self,
         state: &mut State,
         target: &Target<'_>,
-        mut spool: Spool,
-        header_size: u64,
-        media_end: u64,
-        rows: Vec<FragmentRow>,
+        mut new: PartFile,
     ) -> Result<i64> {
-        let (part, senders, kept) = match &state.track {
-            Held::Track(held) if held.has_fragments() => {
-                self.workdir
-                    .keep_part(target.stream, target.path, held.object)?;
-                (held.part + 1, held.senders)
+        let (stream, path, upload) = (target.stream, target.path, target.upload);
+        let (part, senders, generation, held) = match &state.track {
+            Held::Track(held) => {
+                self.workdir.keep_part(stream, path, held.object)?;
+                let part = held.part + i64::from(held.has_fragments());
+                (part, held.senders, held.generation, Some(held.object))
             }
-            Held::Track(held) => (held.part, held.senders, None),
-            Held::None | Held::Unknown => (1, 0, None),
+            Held::None | Held::Unknown => (1, 0, target.order, None),
         };
-        let end_time = rows.iter().filter_map(end_of).max();
-        let file = spool.file();
-        let published = self
-            .workdir
-            .publish(&mut spool, target.stream, target.path)?;
-        let new = NewObject {
-            stream: target.stream,
-            path: target.path.clone(),
-            upload: target.upload,
+        let end_time = new.rows.iter().filter_map(end_of).max();
+        let (header_size, media_end) = (new.header_size, new.media_end);
+        let header = read_header(&new.spool.file(), header_size)?;
+        let published = self.workdir.publish(&mut new.spool, stream, path)?;
+        let object = NewObject {
+            stream,
+            path: path.clone(),
+            upload,
             size: published.size,
             whole: true,
             part: Some(part),
@@ -381,58 +424,70 @@ impl Ingest {
             media_end,
             end_time,
         };
-        let upload = target.upload;
+        let rows = new.rows;
         let recorded = self
-            .catalog
-            .write(move |tables| {
-                let object = tables.replace_object(&new)?;
+            .write_in(stream, move |tables| {
+                let object = tables.replace_object(&object)?;
                 tables.add_fragments(object, upload, &rows)?;
                 Ok(object)
             })
-            .await?;
+            .await;
+        let object = match recorded {
+            Ok(object) => object,
+            Err(e) => {
+                state.track = Held::Unknown;
+                self.take_back(stream, path, held)?;
+                return Err(e);
+            }
+        };
+        if let (Some(held), Held::Track(track)) = (held, &state.track)
+            && !track.has_fragments()
+        {
+            self.workdir.forget_part(stream, held);
+        }
         let extent = Extent {
             len: media_end,
             open: senders > 0,
         };
-        let announcement =
-            self.live
-                .announce(target.stream, target.path, Arc::clone(&file), extent);
-        let header = read_header(&file, header_size);
+        let file = published.file;
+        let announcement = self.live.announce(stream, path, Arc::clone(&file), extent);
+        state.newest = state.newest.max(target.order);
         state.track = Held::Track(Box::new(Track {
             object,
             part,
             file,
-            header_size,
             header,
             media_end,
             end_time,
+            has_trailer: published.size > media_end,
             announcement,
             senders,
+            generation,
         }));
         Ok(object)
     }
 }
 
-/// Where fragments go, and on whose behalf.
-pub(super) struct Target<'t> {
-    pub(super) stream: StreamId,
-    pub(super) path: &'t ObjectPath,
-    /// Number of the upload's record.
-    pub(super) upload: i64,
+/// The header of a part, from its file.
+fn read_header(file: &File, size: u64) -> Result<Header> {
+    let len = usize::try_from(size.min(MAX_HEADER)).unwrap_or(0);
+    let bytes = workdir::read_range(file, 0, len)?;
+    Ok(Header {
+        size,
+        digest: sha256(&bytes),
+        parsed: TrackHeader::parse(&bytes).ok().map(Arc::new),
+    })
 }
 
-/// Header of a part that begins.
-pub(super) enum PartHeader {
-    /// As sent, at this range of the body.
-    Sent(Range<u64>),
-    /// The held part's.
-    Held,
+fn digest(file: &File, start: u64, len: u64) -> Result<Digest> {
+    let len = usize::try_from(len.min(MAX_HEADER)).unwrap_or(0);
+    workdir::read_range(file, start, len).map(|bytes| sha256(&bytes))
 }
 
-/// The parsed header of a part; `None` when it cannot be read, which costs its defaults only.
-fn read_header(file: &File, size: u64) -> Option<Arc<TrackHeader>> {
-    let bytes = workdir::read_range(file, 0, usize::try_from(size).ok()?).ok()?;
-    TrackHeader::parse(&bytes).ok().map(Arc::new)
+fn sha256(bytes: &[u8]) -> Digest {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
+    digest
 }
 
 pub(super) fn header_missing(path: &ObjectPath) -> Error {

@@ -7,9 +7,9 @@ use std::time::Instant;
 use axum::body::{Body, Bytes};
 
 use super::slots::Slot;
-use super::track::{Held, header_missing};
+use super::track::{Digest, Held, header_missing};
 use super::{Incoming, Ingest, Receipt, add_certificate};
-use crate::catalog::{NewUpload, Outcome, Status};
+use crate::catalog::{FragmentRow, NewUpload, Outcome, Status};
 use crate::clock::Timestamp;
 use crate::cmaf::{BodyScanner, FragmentSeen, ScanEvent, Start};
 use crate::live::Announcement;
@@ -45,8 +45,9 @@ pub(super) enum Piece {
 pub(super) struct Growing {
     pub(super) upload: i64,
     pub(super) object: i64,
-    /// `None` while the path serves a whole object, which this one must not hide.
     pub(super) announcement: Option<Announcement>,
+    /// The path serves a whole object, so that this one is not announced.
+    pub(super) hidden: bool,
     /// End of its last whole fragment.
     pub(super) len: u64,
 }
@@ -60,18 +61,30 @@ pub(super) struct Work {
     pub(super) object: Option<i64>,
     /// A header that came and whose first fragment has not.
     pub(super) header: Option<Range<u64>>,
+    /// The header that its fragments belong to, where it sent one.
+    pub(super) sent_header: Option<Digest>,
     /// The part that it began, and where that ends if nobody else has added to it.
     pub(super) began: Option<(i64, u64)>,
     /// Fragments that were held already.
     pub(super) held: u64,
-    /// Readers of the track wait for more from this upload.
-    pub(super) sending: bool,
+    /// Which ones, and in which object.
+    pub(super) repeated: Option<(i64, Vec<FragmentRow>)>,
+    /// Readers of this generation of the track wait for more from this upload.
+    pub(super) sending: Option<u64>,
 }
 
 impl Work {
     /// Whether a header or a fragment was seen.
-    pub(super) fn has_pieces(&self) -> bool {
+    fn has_pieces(&self) -> bool {
         self.header.is_some() || self.upload.is_some()
+    }
+
+    /// The fragments of an object that this upload has sent again.
+    pub(super) fn repeated_in(&self, object: Option<i64>) -> &[FragmentRow] {
+        match &self.repeated {
+            Some((held_in, rows)) if Some(*held_in) == object => rows,
+            _ => &[],
+        }
     }
 }
 
@@ -79,7 +92,7 @@ impl Work {
 pub(super) struct Running {
     pub(super) ingest: Arc<Ingest>,
     pub(super) incoming: Incoming,
-    pub(super) slot: Slot,
+    pub(super) slot: Arc<Slot>,
     pub(super) spool: Option<Spool>,
     /// Body offset of the spool's first byte.
     pub(super) base: u64,
@@ -115,8 +128,9 @@ impl Running {
         incoming: Incoming,
         body: Body,
     ) -> Result<Receipt> {
+        let stream = incoming.stream.id;
         let mut running = Self {
-            slot: ingest.slots.enter(incoming.stream.id, &incoming.path),
+            slot: Arc::new(ingest.slots.enter(incoming.stream.id, &incoming.path)),
             ingest,
             incoming,
             spool: None,
@@ -137,6 +151,11 @@ impl Running {
             Ok(()) => running.settle().await,
             Err(e) => Err(e),
         };
+        // Whatever failed, it failed because the stream was deleted meanwhile.
+        let ended = ended.map_err(|e| match running.ingest.catalog.stream(stream) {
+            Err(gone) if e.kind() == Kind::Internal => gone,
+            _ => e,
+        });
         let ended = match ended {
             Ok(settled) => Ok(settled),
             Err(e) => Err((running.give_up(&e).await, e)),
@@ -189,7 +208,7 @@ impl Running {
             .load_track(&mut state, self.incoming.stream.id, &self.incoming.path)
             .await?;
         if let Held::Track(track) = &state.track
-            && let Some(header) = &track.header
+            && let Some(header) = &track.header.parsed
         {
             self.scanner = Some(BodyScanner::with_defaults(header));
         }
@@ -284,7 +303,9 @@ impl Running {
             Mode::Track if self.is_endless() && self.track.has_pieces() => {
                 Err(Error::new(Kind::Invalid, message))
             }
-            Mode::Track if self.pieces.is_empty() => self.not_a_track(&message).await,
+            Mode::Track if !self.is_endless() || self.pieces.is_empty() => {
+                self.not_a_track(&message).await
+            }
             _ => Ok(()),
         }
     }
@@ -295,9 +316,16 @@ impl Running {
         if path.naming() == Naming::Streams {
             return Err(Error::new(
                 Kind::Invalid,
+                format!("\"{path}\" takes a CMAF header or fragments: {why}"),
+            ));
+        }
+        let begun = self.track.has_pieces() || self.base > 0;
+        if begun || matches!(self.slot.lock().await.track, Held::Track(_)) {
+            return Err(Error::new(
+                Kind::Invalid,
                 format!(
-                    "\"{}\" takes a CMAF header or fragments: {why}",
-                    self.incoming.path
+                    "\"{path}\" holds a track, which takes a CMAF header or fragments: {why}; \
+                     delete it first if this is to take its place"
                 ),
             ));
         }
@@ -333,15 +361,15 @@ impl Running {
 
     /// The upload failed: keeps what is to be kept, and records what became of it.
     async fn give_up(&mut self, error: &Error) -> Status {
-        let kept = if self.growing.is_some() {
-            self.cut_growing(error).await
-        } else {
-            Ok(false)
-        };
-        let status = match (kept, error.kind()) {
-            (Ok(true), _) => return Status::Incomplete, // recorded with what was kept
-            _ if self.track.upload.is_some() => Status::Incomplete,
-            (_, Kind::Disconnected | Kind::TimedOut | Kind::Internal | Kind::StorageFull) => {
+        if self.growing.is_some() {
+            match self.cut_growing(error).await {
+                Ok(()) => return Status::Incomplete, // recorded with what was kept
+                Err(e) => tracing::error!(error = %e.chain(), "a cut upload could not be kept"),
+            }
+        }
+        let status = match error.kind() {
+            _ if self.track.object.is_some() || self.track.held > 0 => Status::Incomplete,
+            Kind::Disconnected | Kind::TimedOut | Kind::Internal | Kind::StorageFull => {
                 Status::Aborted
             }
             _ => Status::Refused,
@@ -357,25 +385,30 @@ impl Running {
         new.outcome.errors.push(error.message().to_owned());
         new.outcome.object = self.track.object;
         let certificate = self.incoming.certificate.clone();
-        let begun = self.track.upload;
-        self.ingest
-            .catalog
-            .write(move |tables| {
-                if !tables.stream_exists(new.stream)? {
-                    return Ok(());
-                }
+        let growing = self.growing.take();
+        let lost = growing.as_ref().map(|growing| growing.object);
+        let begun = self.track.upload.or(growing.map(|growing| growing.upload));
+        let stream = new.stream;
+        let recorded = self
+            .ingest
+            .write_in(stream, move |tables| {
                 if let Some(id) = begun {
-                    return tables.finish_upload(id, &new);
+                    tables.finish_upload(id, &new)?;
+                    return lost.map_or(Ok(()), |object| tables.drop_growing(object));
                 }
                 add_certificate(tables, certificate.as_ref())?;
                 tables.insert_upload(&new)?;
                 if status == Status::Refused {
-                    tables.prune_refused(new.stream)
+                    tables.prune_refused(stream)
                 } else {
                     Ok(())
                 }
             })
-            .await
+            .await;
+        match recorded {
+            Err(e) if e.kind() == Kind::NotFound => Ok(()), // the stream is gone, and its records
+            other => other,
+        }
     }
 
     /// Records an upload that changed no object.
@@ -387,8 +420,7 @@ impl Running {
         let new = self.new_upload(status, note, Some(202));
         let certificate = self.incoming.certificate.clone();
         self.ingest
-            .catalog
-            .write(move |tables| {
+            .write_in(new.stream, move |tables| {
                 add_certificate(tables, certificate.as_ref())?;
                 tables.insert_upload(&new)
             })

@@ -23,87 +23,143 @@ impl Running {
         };
         let (object, upload, end_time) = (growing.object, growing.upload, end_of(&row));
         self.ingest
-            .catalog
-            .write(move |tables| {
+            .write_in(self.incoming.stream.id, move |tables| {
                 tables.add_fragments(object, upload, &[row])?;
                 tables.grow_object(object, upload, len, end_time)
             })
             .await?;
         growing.len = len;
-        if let Some(announcement) = &growing.announcement {
-            announcement.update(Extent { len, open: true });
+        let extent = Extent { len, open: true };
+        match &growing.announcement {
+            Some(announcement) => announcement.update(extent),
+            None if !growing.hidden => self.announce(extent).await?,
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Lets readers follow, unless the path serves a whole object, which must not be hidden.
+    async fn announce(&mut self, extent: Extent) -> Result<()> {
+        let (stream, path) = (self.incoming.stream.id, self.incoming.path.clone());
+        let (Some(growing), Some(spool)) = (&mut self.growing, &self.spool) else {
+            return Ok(());
+        };
+        // What the path serves does not change while the slot is locked.
+        let state = self.slot.lock().await;
+        let name = path.as_str().to_owned();
+        let held = self
+            .ingest
+            .catalog
+            .look_up(move |tables| tables.object(stream, &name))
+            .await?;
+        growing.hidden = held.is_some_and(|held| held.whole) || state.newest > self.slot.order;
+        if !growing.hidden {
+            let announced = self
+                .ingest
+                .live
+                .announce(stream, &path, spool.file(), extent);
+            growing.announcement = Some(announced);
         }
         Ok(())
     }
 
     async fn begin_growing(&mut self) -> Result<Option<Growing>> {
-        let Some(spool) = &mut self.spool else {
-            return Ok(None);
-        };
-        let (stream, path) = (self.incoming.stream.id, self.incoming.path.clone());
-        let file = spool.file();
+        let stream = self.incoming.stream.id;
         let new = self.new_upload(Status::Incomplete, None, None);
         let mut growing = self.new_object(0, false);
         let certificate = self.incoming.certificate.clone();
-        let (upload, object, hides_whole) = self
+        let Some(spool) = &mut self.spool else {
+            return Ok(None);
+        };
+        let (upload, object) = self
             .ingest
-            .catalog
-            .write(move |tables| {
+            .write_in(stream, move |tables| {
                 add_certificate(tables, certificate.as_ref())?;
                 growing.upload = tables.insert_upload(&new)?;
-                let held = tables.object(stream, growing.path.as_str())?;
-                let object = tables.insert_growing(&growing)?;
-                Ok((growing.upload, object, held.is_some_and(|held| held.whole)))
+                Ok((growing.upload, tables.insert_growing(&growing)?))
             })
             .await?;
-        if let Some(spool) = &mut self.spool {
-            self.ingest.workdir.name_growing(spool, stream, object)?;
-        }
-        let announcement = (!hides_whole).then(|| {
-            self.ingest
-                .live
-                .announce(stream, &path, file, Extent { len: 0, open: true })
-        });
+        self.ingest.workdir.name_growing(spool, stream, object)?;
         Ok(Some(Growing {
             upload,
             object,
-            announcement,
+            announcement: None,
+            hidden: false,
             len: 0,
         }))
     }
 
     /// Makes the body the object at its path.
     pub(super) async fn publish(&mut self) -> Result<Settled> {
-        let ingest = Arc::clone(&self.ingest);
+        let (ingest, slot) = (Arc::clone(&self.ingest), Arc::clone(&self.slot));
         let (stream, path) = (self.incoming.stream.id, self.incoming.path.clone());
-        let Some(mut spool) = self.spool.take() else {
-            return Err(Error::new(
-                Kind::Internal,
-                "an upload has bytes but no file",
-            ));
-        };
-        let mut state = self.slot.lock().await;
-        if state.newest > self.slot.order {
+        let mut state = slot.lock().await;
+        if state.newest > slot.order {
             drop(state);
             return self.record_overtaken().await;
+        }
+        let track = match &state.track {
+            Held::Track(track) => Some(track.object),
+            Held::None | Held::Unknown => None,
+        };
+        if let Some(track) = track {
+            ingest.workdir.keep_part(stream, &path, track)?;
         }
         let growing = self
             .growing
             .as_ref()
             .map(|growing| (growing.upload, growing.object));
-        let published = match growing {
-            None => ingest.workdir.publish(&mut spool, stream, &path),
-            Some(_) => ingest.workdir.publish_growing(&mut spool, stream, &path),
+        let Some(spool) = &mut self.spool else {
+            return Err(Error::new(
+                Kind::Internal,
+                "an upload has bytes but no file",
+            ));
         };
-        let file = match published {
-            Ok(file) => file,
-            Err(e) => {
-                self.spool = Some(spool); // what has grown of it is kept aside
-                return Err(e);
+        let file = match growing {
+            None => ingest.workdir.publish(spool, stream, &path)?,
+            Some(_) => ingest.workdir.publish_growing(spool, stream, &path)?,
+        };
+        let object = self.new_object(file.size, true);
+        let recorded = self.record_published(object, growing).await;
+        if let Err(e) = recorded {
+            state.track = Held::Unknown;
+            self.spool = None;
+            if track.is_some() || e.kind() == Kind::NotFound {
+                ingest.take_back(stream, &path, track)?;
             }
-        };
-        state.newest = self.slot.order;
+            return Err(e);
+        }
+        state.newest = slot.order;
         state.track = Held::None;
+        if let Some(growing) = self.growing.take() {
+            if let Some(announcement) = &growing.announcement {
+                // Those who follow it get what came after the last fragment, too.
+                let (len, open) = (file.size, false);
+                announcement.update(Extent { len, open });
+            }
+            ingest.workdir.forget_part(stream, growing.object);
+        }
+        // An older upload that is still growing no longer stands for the path.
+        ingest.live.withdraw(stream, &path);
+        if let Some(track) = track {
+            ingest.workdir.forget_part(stream, track);
+        }
+        drop(state);
+        let receipt = Receipt {
+            etag: Some(file.etag()),
+        };
+        Ok(Settled {
+            receipt,
+            status: Status::Accepted,
+        })
+    }
+
+    async fn record_published(
+        &mut self,
+        mut object: NewObject,
+        growing: Option<(i64, i64)>,
+    ) -> Result<()> {
+        let stream = self.incoming.stream.id;
         let rows: Vec<FragmentRow> = self
             .pieces
             .iter()
@@ -112,23 +168,12 @@ impl Running {
                 Piece::Header(_) => None,
             })
             .collect();
-        let mut object = self.new_object(file.size, true);
-        object.media_end = rows
-            .last()
-            .map_or(object.header_size, |row| row.offset + row.size);
+        object.media_end = self.media_end.max(object.header_size);
         object.end_time = rows.iter().filter_map(end_of).max();
         let mut new = self.new_upload(Status::Accepted, None, Some(202));
-        let growing = self
-            .growing
-            .as_ref()
-            .map(|growing| (growing.upload, growing.object));
         let certificate = self.incoming.certificate.clone();
-        let recorded = ingest
-            .catalog
-            .write(move |tables| {
-                if !tables.stream_exists(stream)? {
-                    return Ok(false);
-                }
+        self.ingest
+            .write_in(stream, move |tables| {
                 let upload = if let Some((upload, id)) = growing {
                     new.outcome.object = Some(id);
                     object.upload = upload;
@@ -142,29 +187,9 @@ impl Running {
                     tables.add_fragments(id, object.upload, &rows)?;
                     object.upload
                 };
-                tables.note_errors(stream, object.path.as_str(), upload, &new.outcome.errors)?;
-                Ok(true)
+                tables.note_errors(stream, object.path.as_str(), upload, &new.outcome.errors)
             })
-            .await?;
-        drop(state);
-        self.growing = None;
-        if let Some((_, object)) = growing {
-            ingest.workdir.forget_growing(stream, object);
-        }
-        if !recorded {
-            ingest.workdir.delete_object(stream, &path)?;
-            return Err(Error::new(
-                Kind::NotFound,
-                format!("stream {stream} does not exist any more"),
-            ));
-        }
-        let receipt = Receipt {
-            etag: Some(file.etag()),
-        };
-        Ok(Settled {
-            receipt,
-            status: Status::Accepted,
-        })
+            .await
     }
 
     /// A newer upload to the path was whole first: this one has nothing left to replace.
@@ -174,8 +199,7 @@ impl Running {
         };
         let new = self.new_upload(Status::Superseded, Some("overtaken"), Some(202));
         self.ingest
-            .catalog
-            .write(move |tables| {
+            .write_in(new.stream, move |tables| {
                 tables.finish_upload(growing.upload, &new)?;
                 tables.drop_growing(growing.object)
             })
@@ -188,47 +212,47 @@ impl Running {
     }
 
     /// The body was cut: keeps it up to its last whole fragment. At its path, unless a whole object
-    /// is there. Whether something was kept.
-    pub(super) async fn cut_growing(&mut self, error: &Error) -> Result<bool> {
-        let (Some(growing), Some(mut spool)) = (self.growing.take(), self.spool.take()) else {
-            return Ok(false);
-        };
-        let ingest = Arc::clone(&self.ingest);
+    /// is there.
+    pub(super) async fn cut_growing(&mut self, error: &Error) -> Result<()> {
+        let (ingest, slot) = (Arc::clone(&self.ingest), Arc::clone(&self.slot));
         let (stream, path) = (self.incoming.stream.id, self.incoming.path.clone());
-        let mut state = self.slot.lock().await;
-        spool.truncate(growing.len)?;
+        let mut object = self.new_object(0, false);
+        let mut new = self.new_upload(Status::Incomplete, None, Some(error.kind().http_status()));
+        let (Some(growing), Some(spool)) = (&self.growing, &mut self.spool) else {
+            return Err(Error::new(Kind::Internal, "a growing upload has no file"));
+        };
+        let (len, id, upload) = (growing.len, growing.object, growing.upload);
+        let mut state = slot.lock().await;
+        spool.truncate(len)?;
         let name = path.as_str().to_owned();
         let held = ingest
             .catalog
-            .read(move |tables| tables.object(stream, &name))
+            .look_up(move |tables| tables.object(stream, &name))
             .await?;
-        let serve = !held.is_some_and(|held| held.whole) && state.newest < self.slot.order;
-        if serve {
-            state.newest = self.slot.order;
-            state.track = Held::None;
-        } else {
-            spool.keep();
-        }
-        let mut object = self.new_object(growing.len, false);
-        object.upload = growing.upload;
-        let mut new = self.new_upload(Status::Incomplete, None, Some(error.kind().http_status()));
+        let wanted = !held.is_some_and(|held| held.whole) && state.newest < slot.order;
+        let serve = wanted && ingest.workdir.publish_growing(spool, stream, &path).is_ok();
+        object.size = len;
+        object.upload = upload;
         new.outcome.errors.push(error.message().to_owned());
-        new.outcome.object = Some(growing.object);
+        new.outcome.object = Some(id);
         ingest
-            .catalog
-            .write(move |tables| {
+            .write_in(stream, move |tables| {
                 if serve {
-                    tables.settle_growing(growing.object, &object)?;
+                    tables.settle_growing(id, &object)?;
                 } else {
-                    tables.shelve_growing(growing.object, growing.len)?;
+                    tables.shelve_growing(id, len)?;
                 }
-                tables.finish_upload(growing.upload, &new)
+                tables.finish_upload(upload, &new)
             })
             .await?;
         if serve {
-            ingest.workdir.forget_growing(stream, growing.object);
+            state.track = Held::None;
+            ingest.workdir.forget_part(stream, id);
+        } else {
+            spool.keep();
         }
-        Ok(true)
+        self.growing = None;
+        Ok(())
     }
 
     /// The record of the object that this body is.
