@@ -194,7 +194,8 @@ impl Options {
             let before = e
                 .span()
                 .map_or("", |span| text.get(..span.start).unwrap_or(""));
-            let line = before.matches('\n').count() + 1;
+            let line = before.matches('\n').count();
+            let written = text.lines().nth(line).unwrap_or_default().trim();
             let message = e.message().replace('\n', " ");
             format!(
                 "{}, line {}: {message} in `{written}`",

@@ -115,11 +115,16 @@ pub(super) async fn show(
             Ok(attachment(
                 cert.public_cert.into_bytes(),
                 "application/x-pem-file",
+                &name,
             ))
         }
         Some("der") => {
             let der = pki::cert_der(text.as_bytes()).map_err(unreadable)?;
-            Ok(attachment(der, "application/pkix-cert"))
+            Ok(attachment(
+                der,
+                "application/pkix-cert",
+                &name.replace(".pem", ".der"),
+            ))
         }
         Some(other) => Err(Error::new(
             Kind::Shape,
@@ -206,12 +211,27 @@ fn boolean(name: &str, given: Option<&str>, default: bool) -> Result<bool> {
     }
 }
 
-fn attachment(bytes: Vec<u8>, media_type: &'static str) -> Response {
-    (
+fn attachment(bytes: Vec<u8>, media_type: &'static str, name: &str) -> Response {
+    let mut response = (
         [(header::CONTENT_TYPE, HeaderValue::from_static(media_type))],
         bytes,
     )
-        .into_response()
+        .into_response();
+    // Names that a header cannot carry are left to the client.
+    let plain = name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_. ".contains(&b));
+    let shown = if plain {
+        format!("attachment; filename=\"{name}\"")
+    } else {
+        "attachment".to_owned()
+    };
+    if let Ok(value) = HeaderValue::from_str(&shown) {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_DISPOSITION, value);
+    }
+    response
 }
 
 fn unreadable(e: pki::Error) -> Error {

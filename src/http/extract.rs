@@ -251,12 +251,21 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
             ));
         }
         let bytes = read_small(request.into_body(), state).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|e| {
+        let wrong = |e| {
             Error::new(
                 Kind::Shape,
                 format!("the body is not the expected JSON: {e}"),
             )
-        })
+        };
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(wrong)?;
+        if !value.is_object() {
+            // serde would take a list for a structure.
+            return Err(Error::new(
+                Kind::Shape,
+                "the body is not the expected JSON: send an object",
+            ));
+        }
+        serde_json::from_value(value).map(Self).map_err(wrong)
     }
 }
 

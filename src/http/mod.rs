@@ -89,7 +89,10 @@ async fn around(request: Request, next: Next) -> Response {
             } else {
                 next.run(request).await
             };
-        problem::render(response, &id)
+        let response = problem::render(response, &id);
+        let (status, latency) = (response.status().as_u16(), began.elapsed());
+        tracing::debug!(status, ?latency, "answered");
+        response
     };
     let mut response = answer.instrument(span).await;
     if is_head {

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
 
 use super::extract::{Caller, InObject, InStream};
 use super::file;
@@ -14,6 +16,7 @@ use crate::access::{Action, Principal};
 use crate::catalog::{RequestRecord, Stream};
 use crate::clock::Timestamp;
 use crate::ingest::{Certificate, Incoming};
+use crate::live::Growing;
 use crate::names::ObjectPath;
 use crate::tls::{Connection, Peer};
 use crate::workdir::{self, ObjectFile};
@@ -63,7 +66,7 @@ pub(super) async fn upload(
         }
     };
     if target.path.is_empty() {
-        return greet(&state, caller, &stream, length).await;
+        return greet(&state, caller, &stream, body).await;
     }
     let incoming = |path: ObjectPath, errors| Incoming {
         stream: Arc::clone(&stream),
@@ -98,30 +101,13 @@ pub(super) async fn upload(
         }
         (Err(e), Ok(_)) => return Err(e),
     };
-    let version = parts.version;
-    match state.ingest.receive(incoming(path, errors), body).await {
-        Ok(receipt) => {
-            let mut response = StatusCode::ACCEPTED.into_response();
-            if let Some(etag) = receipt
-                .etag
-                .and_then(|etag| HeaderValue::from_str(&etag).ok())
-            {
-                response.headers_mut().insert(header::ETAG, etag);
-            }
-            Ok(response)
-        }
-        Err(e) if e.kind() == Kind::TimedOut => {
-            // There is no use in waiting for the rest: it is what did not come.
-            drain.off();
-            let mut response = e.into_response();
-            if version < Version::HTTP_2 {
-                response
-                    .headers_mut()
-                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            Ok(response)
-        }
-        Err(e) => Err(e),
+    let receipt = state.ingest.receive(incoming(path, errors), body).await?;
+    let mut response = StatusCode::ACCEPTED.into_response();
+    if let Some(etag) = receipt
+        .etag
+        .and_then(|etag| HeaderValue::from_str(&etag).ok())
+    {
+        response.headers_mut().insert(header::ETAG, etag);
     }
     Ok(response)
 }
@@ -146,7 +132,7 @@ async fn check(
         ));
     }
     check_encoding(headers)?;
-    state.ingest.check_header(path, length)?;
+    state.ingest.check_header(stream.id, path, length)?;
     let has_certificate = matches!(caller.connection.peer, Peer::Verified(_));
     let errors = matter::check(stream, path, has_certificate);
     // An empty body only asks whether uploads would be taken.
@@ -204,16 +190,21 @@ async fn greet(
     state: &AppState,
     caller: Result<Caller>,
     stream: &Stream,
-    length: Option<u64>,
+    body: Body,
 ) -> Result<Response> {
     caller?.may(state, Action::Upload, Some(stream)).await?;
-    if length == Some(0) {
-        return Ok(StatusCode::ACCEPTED.into_response());
+    let empty = http_body_util::Limited::new(body, 0).collect();
+    match tokio::time::timeout(state.body_timeout, empty).await {
+        Ok(Ok(_)) => Ok(StatusCode::ACCEPTED.into_response()),
+        Ok(Err(_)) => Err(Error::new(
+            Kind::Invalid,
+            format!("name the object: /streams/{}/PATH", stream.id),
+        )),
+        Err(_) => Err(Error::new(
+            Kind::TimedOut,
+            "the body did not come to its end",
+        )),
     }
-    Err(Error::new(
-        Kind::Invalid,
-        format!("name the object: /streams/{}/PATH", stream.id),
-    ))
 }
 
 /// `DELETE /streams/{id}/{path}`
@@ -297,18 +288,21 @@ pub(super) async fn open(
         Kind::NotFound,
         format!("stream {} has no object \"{path}\"", stream.id),
     );
-    let (id, growing) = (stream.id, state.live.growing(stream.id, &path));
-    let workdir = state.workdir.clone();
-    workdir::blocking(move || match growing {
-        Some(growing) => {
+    let (id, live, workdir) = (stream.id, state.live.clone(), state.workdir.clone());
+    workdir::blocking(move || {
+        let grown = |growing: Growing| {
             let len = growing.extent.borrow().len;
-            if len == 0 {
-                Ok(None)
-            } else {
-                ObjectFile::up_to(growing.file, len).map(Some)
-            }
+            ObjectFile::up_to(growing.file, len).map(Some)
+        };
+        if let Some(growing) = live.growing(id, &path) {
+            return grown(growing);
         }
-        None => workdir.open_object(id, &path),
+        let object = workdir.open_object(id, &path)?;
+        // Somebody may have begun to add to it before its size was read.
+        match live.growing(id, &path) {
+            Some(growing) => grown(growing),
+            None => Ok(object),
+        }
     })
     .await?
     .ok_or(missing)
@@ -326,7 +320,7 @@ async fn evidence(state: &AppState, stream: &Stream, path: ObjectPath) -> Result
     let name = path.as_str().to_owned();
     let shown = state
         .catalog
-        .read(move |tables| {
+        .look_up(move |tables| {
             let Some(object) = tables.object(id, &name)? else {
                 return Ok(None);
             };

@@ -137,14 +137,22 @@ fn by_status(status: StatusCode) -> (Option<&'static str>, &'static str) {
         StatusCode::PAYLOAD_TOO_LARGE => {
             of(Kind::TooLarge, "the body is too large for this address")
         }
-        StatusCode::FORBIDDEN => "the request comes from another site",
-        StatusCode::PRECONDITION_FAILED => {
-            "the object is not the one that the request's conditions name"
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            of(Kind::TooLarge, "the request's header is larger than 32 KiB")
         }
-        StatusCode::RANGE_NOT_SATISFIABLE => "the object has no bytes in that range",
-        StatusCode::PAYLOAD_TOO_LARGE => "the body is too large for this address",
-        StatusCode::BAD_REQUEST => "the request cannot be understood",
-        StatusCode::INTERNAL_SERVER_ERROR => "the server failed; its log has the reason",
-        _ => "the request cannot be answered",
+        StatusCode::INTERNAL_SERVER_ERROR => of(
+            Kind::Internal,
+            "the server failed; its log has the reason under this request_id",
+        ),
+        StatusCode::METHOD_NOT_ALLOWED => (
+            None,
+            "this address does not take that method; the Allow header lists those it takes",
+        ),
+        StatusCode::PRECONDITION_FAILED => (
+            None,
+            "the object is not the one that the request's conditions name",
+        ),
+        StatusCode::RANGE_NOT_SATISFIABLE => (None, "the object has no bytes in that range"),
+        _ => (None, "the request cannot be answered"),
     }
 }

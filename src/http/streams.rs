@@ -241,9 +241,7 @@ pub(super) async fn delete(
 ) -> Result<Response> {
     let stream = caller.may_in(&state, Action::DeleteStream, stream).await?;
     let id = stream.id;
-    state.catalog.delete_stream(id).await?;
-    let workdir = state.workdir.clone();
-    crate::workdir::blocking(move || workdir.delete_stream(id)).await?;
+    state.ingest.delete_stream(id).await?;
     tracing::info!(by = %caller.describe(), "Stream deleted: stream={id}");
     Ok(StatusCode::NO_CONTENT.into_response())
 }
