@@ -1,6 +1,6 @@
 //! What the runs of a `traf` add up to.
 
-use crate::isobmff::boxes::{Traf, Trex, Trun, sample_flags};
+use crate::isobmff::boxes::{Traf, Trex, sample_flags};
 
 use super::TrackHeader;
 
@@ -37,8 +37,6 @@ pub struct TrafSummary {
     pub sample_count: u64,
     /// Ticks.
     pub duration: u64,
-    /// Largest number of ticks that divides the duration of every sample.
-    pub tick: u64,
     /// Bytes.
     pub size: u64,
     /// The first sample is a sync sample. True where nothing is said; false without samples.
@@ -49,35 +47,16 @@ impl TrafSummary {
     /// Adds up `traf`.
     #[must_use]
     pub fn of(traf: &Traf, defaults: &Defaults) -> Self {
-        let track = defaults.track(traf.tfhd.track_id);
-        let duration = traf
-            .tfhd
-            .default_sample_duration
-            .or(track.map(|trex| trex.default_sample_duration))
-            .unwrap_or(0);
-        let size = traf
-            .tfhd
-            .default_sample_size
-            .or(track.map(|trex| trex.default_sample_size))
-            .unwrap_or(0);
+        let Sample { duration, size, .. } = Sample::default_of(traf, defaults);
         let mut sum = Self {
             track_id: traf.tfhd.track_id,
             decode_time: traf.tfdt.map(|tfdt| tfdt.base_media_decode_time),
             sample_count: 0,
             duration: 0,
-            tick: 0,
             size: 0,
-            sync: traf
-                .truns
-                .iter()
-                .find(|trun| trun.sample_count > 0)
-                .is_some_and(|trun| {
-                    let flags = first_flags(trun)
-                        .or(traf.tfhd.default_sample_flags)
-                        .or(track.map(|trex| trex.default_sample_flags))
-                        .unwrap_or(0);
-                    flags & sample_flags::NON_SYNC == 0
-                }),
+            sync: samples(traf, defaults)
+                .next()
+                .is_some_and(|first| first.flags & sample_flags::NON_SYNC == 0),
         };
         for trun in &traf.truns {
             let count = trun.sample_count;
@@ -86,28 +65,68 @@ impl TrafSummary {
                 .duration
                 .saturating_add(total(&trun.durations, duration, count));
             sum.size = sum.size.saturating_add(total(&trun.sizes, size, count));
-            sum.tick = match trun.durations.as_slice() {
-                [] if count > 0 => common_divisor(sum.tick, u64::from(duration)),
-                durations => durations.iter().fold(sum.tick, |tick, ticks| {
-                    common_divisor(tick, u64::from(*ticks))
-                }),
-            };
         }
         sum
     }
 }
 
-/// Greatest common divisor; the other number where one is 0.
-pub(super) fn common_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a.checked_rem(b).unwrap_or(0));
-    }
-    a
+/// One sample, with the defaults of its fragment and track filled in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Ticks.
+    pub duration: u32,
+    /// Bytes.
+    pub size: u32,
+    /// See [`sample_flags`].
+    pub flags: u32,
+    /// Presentation minus decode time, in ticks.
+    pub composition_offset: i64,
 }
 
-fn first_flags(trun: &Trun) -> Option<u32> {
-    trun.first_sample_flags
-        .or_else(|| trun.sample_flags.first().copied())
+impl Sample {
+    /// What holds for the samples of `traf` that say nothing themselves.
+    fn default_of(traf: &Traf, defaults: &Defaults) -> Self {
+        let track = defaults.track(traf.tfhd.track_id);
+        let tfhd = &traf.tfhd;
+        Self {
+            duration: tfhd
+                .default_sample_duration
+                .or(track.map(|trex| trex.default_sample_duration))
+                .unwrap_or(0),
+            size: tfhd
+                .default_sample_size
+                .or(track.map(|trex| trex.default_sample_size))
+                .unwrap_or(0),
+            flags: tfhd
+                .default_sample_flags
+                .or(track.map(|trex| trex.default_sample_flags))
+                .unwrap_or(0),
+            composition_offset: 0,
+        }
+    }
+}
+
+/// The samples of `traf` in decode order. Their number may be one that no bytes back: take a bounded
+/// part.
+pub fn samples<'a>(traf: &'a Traf, defaults: &Defaults) -> impl Iterator<Item = Sample> + 'a {
+    let default = Sample::default_of(traf, defaults);
+    traf.truns.iter().flat_map(move |run| {
+        (0..run.sample_count).map(move |at| {
+            let index = usize::try_from(at).unwrap_or(usize::MAX);
+            let first = run.first_sample_flags.filter(|_| at == 0);
+            let flags = first.or(run.sample_flags.get(index).copied());
+            Sample {
+                duration: run
+                    .durations
+                    .get(index)
+                    .copied()
+                    .unwrap_or(default.duration),
+                size: run.sizes.get(index).copied().unwrap_or(default.size),
+                flags: flags.unwrap_or(default.flags),
+                composition_offset: run.composition_offsets.get(index).copied().unwrap_or(0),
+            }
+        })
+    })
 }
 
 /// Sum of the values, or `count` times the default where there are none. The count alone is backed
@@ -125,7 +144,7 @@ fn total(values: &[u32], default: u32, count: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::isobmff::boxes::Tfhd;
+    use crate::isobmff::boxes::{Tfhd, Trun};
 
     fn traf(default_sample_flags: Option<u32>, truns: Vec<Trun>) -> Traf {
         Traf {

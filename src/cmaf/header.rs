@@ -1,8 +1,8 @@
 //! The CMAF header: `ftyp` and a `moov` that announces fragments.
 
-use super::fragment::common_divisor;
 use crate::isobmff::boxes::{
-    Ctts, Edit, Elst, FileType, Hdlr, Mdhd, Mvhd, SampleEntry, Stsd, Stsz, Stts, Tkhd, Trex,
+    ChunkOffsets, Ctts, Edit, Elst, FileType, Hdlr, Mdhd, Mvhd, SampleEntry, Stsd, Stsz, Stts,
+    Tkhd, Trex,
 };
 use crate::isobmff::{BoxPath, BoxRef, Cause, Children, Error, FourCc, Result, check, limits};
 
@@ -48,7 +48,7 @@ pub struct Track {
 }
 
 /// Sums over the samples of a progressive file's track.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SampleTable {
     /// Number of samples.
     pub sample_count: u64,
@@ -58,9 +58,10 @@ pub struct SampleTable {
     pub size: u64,
     /// Presentation minus decode time of the first sample, in ticks.
     pub first_offset: i64,
-    /// Largest number of ticks that divides the duration of every sample but the last run's, which is
-    /// often the odd end of a track.
-    pub tick: u64,
+    /// Ticks of the first samples, at most [`SampleTable::FIRST`] of them.
+    pub first_durations: Vec<u32>,
+    /// Where the first sample stands in the file, and its bytes.
+    pub first_sample: Option<(u64, u32)>,
 }
 
 impl TrackHeader {
@@ -180,18 +181,20 @@ impl Track {
 }
 
 impl SampleTable {
+    /// Most durations that are kept: frame rates are told from the first few.
+    pub const FIRST: usize = 64;
+
     /// Adds up the tables of `stbl`; `None` if they are empty.
     fn read(stbl: &BoxRef<'_>) -> Result<Option<Self>> {
         let mut sum = Self::default();
         if let Some(stts) = stbl.child(b"stts")? {
             let stts = Stts::decode(&stts)?;
-            let regular = match stts.runs.as_slice() {
-                [regular @ .., (1, _)] if !regular.is_empty() => regular,
-                all => all,
-            };
-            sum.tick = regular.iter().fold(0, |tick, (_, ticks)| {
-                common_divisor(tick, u64::from(*ticks))
-            });
+            sum.first_durations = stts
+                .runs
+                .iter()
+                .flat_map(|(count, ticks)| (0..*count).map(|_| *ticks))
+                .take(Self::FIRST)
+                .collect();
             for (count, ticks) in stts.runs {
                 let (count, ticks) = (u64::from(count), u64::from(ticks));
                 sum.sample_count = sum.sample_count.saturating_add(count);
@@ -200,6 +203,12 @@ impl SampleTable {
         }
         if let Some(stsz) = stbl.child(b"stsz")? {
             let stsz = Stsz::decode(&stsz)?;
+            let first = match stsz.sample_size {
+                0 => stsz.sizes.first().copied(),
+                all => Some(all),
+            };
+            let offset = first_chunk(stbl)?;
+            sum.first_sample = offset.zip(first);
             sum.size = if stsz.sample_size == 0 {
                 let sizes = stsz.sizes.iter().map(|size| u64::from(*size));
                 sizes.fold(0, u64::saturating_add)
@@ -213,4 +222,14 @@ impl SampleTable {
         }
         Ok((sum.sample_count > 0).then_some(sum))
     }
+}
+
+/// Where the first chunk stands in the file.
+fn first_chunk(stbl: &BoxRef<'_>) -> Result<Option<u64>> {
+    let offsets = match (stbl.child(b"stco")?, stbl.child(b"co64")?) {
+        (Some(short), _) => ChunkOffsets::decode(&short)?,
+        (None, Some(long)) => ChunkOffsets::decode(&long)?,
+        (None, None) => return Ok(None),
+    };
+    Ok(offsets.0.first().copied())
 }

@@ -12,8 +12,8 @@ mod fragment;
 mod header;
 mod ingest;
 #[cfg(test)]
-pub(crate) mod samples;
+pub(crate) mod testing;
 
-pub use fragment::{Defaults, TrafSummary};
+pub use fragment::{Defaults, Sample, TrafSummary, samples};
 pub use header::{SampleTable, Track, TrackHeader};
 pub use ingest::{BodyScanner, FragmentSeen, HeaderSeen, ScanEvent, Start};

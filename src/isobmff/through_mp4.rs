@@ -10,7 +10,7 @@
 //! | `ftyp` `styp` `mvhd` `tkhd` `mdhd`    | containers: a child of size 0 hangs the crate   |
 //! | `mehd` `trex` `mfhd` `tfhd` `tfdt`    | `hdlr`: the last byte of the name is dropped    |
 //! | `trun` with per-sample fields         | bare `trun`: loops for counts without bytes     |
-//! | `elst` `stts` `ctts`, `stsz` of sizes | `stsz` of one size: the same                    |
+//! | `elst` `stts` `ctts` `stco` `co64`, `stsz` of sizes | `stsz` of one size: the same                    |
 //! | `avcC`                                | sample entries, `esds`, `vpcC`: wrong or partial |
 
 use std::io::Cursor;
@@ -18,8 +18,8 @@ use std::io::Cursor;
 use mp4::{MoofBox, MoovBox, ReadBox};
 
 use super::boxes::{
-    AvcC, Ctts, Edit, Elst, FileType, Mdhd, Mehd, Mfhd, Mvhd, Stsz, Stts, Tfdt, Tfhd, Tkhd, Trex,
-    Trun,
+    AvcC, ChunkOffsets, Ctts, Edit, Elst, FileType, Mdhd, Mehd, Mfhd, Mvhd, Stsz, Stts, Tfdt, Tfhd,
+    Tkhd, Trex, Trun,
 };
 use super::reader::length;
 use super::{BoxRef, Cause, FourCc, Result, limits};
@@ -357,6 +357,31 @@ pub(super) fn stsz(source: &BoxRef<'_>) -> Result<Stsz> {
         sample_count: found.sample_count,
         sizes: found.sample_sizes,
     })
+}
+
+pub(super) fn chunk_offsets(source: &BoxRef<'_>) -> Result<ChunkOffsets> {
+    if source.kind == b"co64" {
+        table(source, 0, 4, 8)?;
+        let found = decode(
+            |moov: &MoovBox| {
+                let trak = moov.traks.first();
+                trak.and_then(|trak| trak.mdia.minf.stbl.co64.as_ref())
+            },
+            source,
+        )?;
+        return Ok(ChunkOffsets(found.entries));
+    }
+    table(source, 0, 4, 4)?;
+    let found = decode(
+        |moov: &MoovBox| {
+            let trak = moov.traks.first();
+            trak.and_then(|trak| trak.mdia.minf.stbl.stco.as_ref())
+        },
+        source,
+    )?;
+    Ok(ChunkOffsets(
+        found.entries.into_iter().map(u64::from).collect(),
+    ))
 }
 
 /// What follows the parameter sets (chroma format and depths of the high profiles) may be there.

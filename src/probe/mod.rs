@@ -11,7 +11,9 @@
 //! | `level`, `profile`, ...    | from the codec configuration, also where ffprobe needs samples |
 //! | `refs`                     | left out                                                       |
 
+mod codec;
 mod names;
+mod rate;
 mod report;
 mod stream;
 mod walk;

@@ -1,5 +1,6 @@
 //! The words ffprobe has for numbers.
 
+use crate::cmaf::codec::aac::Program;
 use crate::cmaf::codec::{Chroma, Colour};
 
 /// `color_primaries`; `None` for what ffprobe calls unknown.
@@ -87,6 +88,61 @@ pub(super) fn pixel_format(chroma: Chroma, depth: u8, colour: Colour, jpeg_names
     }
 }
 
+/// `codec_name` of sample entries that need no configuration to be known.
+pub(super) fn by_tag(tag: &[u8; 4]) -> Option<&'static str> {
+    Some(match tag {
+        b"avc1" | b"avc2" | b"avc3" | b"avc4" => "h264",
+        b"hvc1" | b"hev1" => "hevc",
+        b"vvc1" | b"vvi1" => "vvc",
+        b"av01" => "av1",
+        b"vp08" => "vp8",
+        b"vp09" => "vp9",
+        b"mp4v" => "mpeg4",
+        b"mjpg" | b"jpeg" => "mjpeg",
+        b"mp4a" => "aac",
+        b"Opus" => "opus",
+        b"fLaC" => "flac",
+        b"ac-3" => "ac3",
+        b"ec-3" => "eac3",
+        b"ac-4" => "ac4",
+        b"alac" => "alac",
+        b".mp3" => "mp3",
+        b"wvtt" => "webvtt",
+        b"stpp" => "ttml",
+        _ => return None,
+    })
+}
+
+/// `codec_name` for the object type of an `esds`.
+pub(super) fn by_object_type(object_type: u8) -> Option<&'static str> {
+    Some(match object_type {
+        0x20 => "mpeg4",
+        0x21 => "h264",
+        0x23 => "hevc",
+        0x40 | 0x66..=0x68 => "aac",
+        0x69 | 0x6b => "mp3",
+        0x6c => "mjpeg",
+        0xa5 => "ac3",
+        0xa6 => "eac3",
+        0xa9 => "dts",
+        0xad => "opus",
+        0xc1 => "flac",
+        _ => return None,
+    })
+}
+
+/// `sample_fmt` that the decoder gives.
+pub(super) fn sample_format(codec: &str, bits: u32) -> Option<&'static str> {
+    Some(match codec {
+        "aac" | "opus" | "mp3" | "ac3" | "eac3" | "dts" => "fltp",
+        "flac" if bits > 16 => "s32",
+        "flac" => "s16",
+        "alac" if bits > 16 => "s32p",
+        "alac" => "s16p",
+        _ => return None,
+    })
+}
+
 /// `profile` of H.264.
 pub(super) fn h264_profile(profile: u8, constraints: u8) -> Option<&'static str> {
     let set = |index: u8| constraints & (0x80 >> index) != 0;
@@ -158,17 +214,97 @@ pub(super) fn aac_profile(
     })
 }
 
-/// `channel_layout` for a number of channels in the order that MPEG gives them.
-pub(super) fn channel_layout(channels: u32) -> Option<&'static str> {
-    Some(match channels {
+/// `channel_layout` of AAC by channel configuration.
+pub(super) fn aac_layout(configuration: u8, channels: u32) -> Option<&'static str> {
+    Some(match configuration {
+        1 if channels == 2 => "stereo",
         1 => "mono",
         2 => "stereo",
         3 => "3.0",
         4 => "4.0",
         5 => "5.0",
         6 => "5.1",
-        7 => "6.1(back)",
+        // By the letter wide; but what is meant is not, and the decoder knows.
+        7 => "7.1",
+        11 => "6.1(back)",
+        12 => "7.1",
+        _ => return None,
+    })
+}
+
+/// `channel_layout` of AAC with a program configuration.
+pub(super) fn program_layout(program: Program) -> Option<&'static str> {
+    let Program {
+        front,
+        side,
+        back,
+        lfe,
+    } = program;
+    Some(match (front, side, back, lfe) {
+        (1, 0, 0, 0) => "mono",
+        (2, 0, 0, 0) => "stereo",
+        (2, 0, 0, 1) => "2.1",
+        (3, 0, 0, 0) => "3.0",
+        (3, 0, 0, 1) => "3.1",
+        (3, 0, 1, 0) => "4.0",
+        (3, 0, 1, 1) => "4.1",
+        (2, 0, 2, 0) => "quad",
+        (2, 2, 0, 0) => "quad(side)",
+        (3, 0, 2, 0) => "5.0",
+        (3, 0, 2, 1) => "5.1",
+        (3, 2, 0, 0) => "5.0(side)",
+        (3, 2, 0, 1) => "5.1(side)",
+        (3, 2, 1, 1) => "6.1",
+        (3, 2, 2, 0) => "7.0",
+        (3, 2, 2, 1) => "7.1",
+        (5, 0, 2, 1) => "7.1(wide)",
+        _ => return None,
+    })
+}
+
+/// `channel_layout` in the order of Vorbis, which Opus has.
+pub(super) fn vorbis_layout(channels: u32) -> Option<&'static str> {
+    Some(match channels {
+        1 => "mono",
+        2 => "stereo",
+        3 => "3.0",
+        4 => "quad",
+        5 => "5.0",
+        6 => "5.1",
+        7 => "6.1",
         8 => "7.1",
         _ => return None,
     })
+}
+
+/// `channel_layout` of FLAC.
+pub(super) fn flac_layout(channels: u32) -> Option<&'static str> {
+    Some(match channels {
+        5 => "5.0(side)",
+        6 => "5.1(side)",
+        other => return vorbis_layout(other),
+    })
+}
+
+/// `channel_layout` of AC-3 by audio coding mode.
+pub(super) fn ac3_layout(mode: u8, lfe: bool) -> Option<&'static str> {
+    Some(match (mode, lfe) {
+        (0 | 2, false) => "stereo",
+        (1, false) => "mono",
+        (3, false) => "3.0",
+        (4, false) => "3.0(back)",
+        (5, false) => "4.0",
+        (6, false) => "quad(side)",
+        (7, false) => "5.0(side)",
+        (0 | 2, true) => "2.1",
+        (3, true) => "3.1",
+        (5, true) => "4.1",
+        (7, true) => "5.1(side)",
+        _ => return None,
+    })
+}
+
+/// `channel_layout` where only the number is known.
+pub(super) fn default_layout(channels: u32) -> Option<&'static str> {
+    vorbis_layout(channels)
 }

@@ -1,11 +1,12 @@
 //! One track in ffprobe's words.
 
 use crate::cmaf::Track;
-use crate::cmaf::codec::aac::AudioSpecificConfig;
-use crate::cmaf::codec::{Chroma, Colour, Picture, av1, h264, hevc};
+use crate::cmaf::codec::{Chroma, Colour, Picture};
 use crate::isobmff::boxes::{Configuration, SampleEntry, Visual};
 
+use super::codec::Codec;
 use super::names;
+use super::rate;
 use super::report::{
     AudioReport, Disposition, StreamReport, StreamTags, VideoReport, bit_rate, micros, seconds,
 };
@@ -19,7 +20,7 @@ pub(super) fn report(
 ) -> StreamReport {
     let none = SampleEntry::default();
     let entry = track.entries.first().unwrap_or(&none);
-    let codec = Codec::of(entry);
+    let codec = Codec::of(track, entry, &sums.head);
     let start = start_pts(track, sums, movie_timescale);
     let video = entry
         .visual
@@ -87,7 +88,7 @@ pub(super) fn start_pts(track: &Track, sums: &Sums, movie_timescale: u32) -> Opt
         empty += ticks / i128::from(movie_timescale.max(1));
     }
     let presented =
-        i128::from(first.decode_time) + i128::from(first.offset) + i128::from(first.negative)
+        i128::from(first.decode_time) + i128::from(first.offset) + i128::from(sums.negative)
             - skipped;
     let presented = if first.in_table {
         presented.max(0)
@@ -95,174 +96,6 @@ pub(super) fn start_pts(track: &Track, sums: &Sums, movie_timescale: u32) -> Opt
         presented
     };
     i64::try_from(presented + empty).ok()
-}
-
-/// What the configuration says, before it is put into fields.
-#[derive(Default)]
-struct Codec {
-    name: Option<&'static str>,
-    profile: Option<String>,
-    level: Option<u32>,
-    picture: Option<Picture>,
-    audio: Option<AudioFacts>,
-    /// ffprobe has names of its own for pixels in full range.
-    jpeg_names: bool,
-    /// ffprobe reports the size before cropping.
-    shows_coded_size: bool,
-    /// ffprobe takes the parameter sets into account even where there are no samples.
-    read_at_once: bool,
-}
-
-struct AudioFacts {
-    sample_rate: u32,
-    channels: Option<u32>,
-    sample_fmt: &'static str,
-}
-
-impl Codec {
-    fn of(entry: &SampleEntry) -> Self {
-        let named = |name| Self {
-            name: Some(name),
-            ..Self::default()
-        };
-        match &entry.configuration {
-            Some(Configuration::Avc(avcc)) => {
-                let sps = avcc.sps.first().and_then(|nal| h264::Sps::read(nal));
-                let profile = names::h264_profile(avcc.profile, avcc.compatibility);
-                Self {
-                    profile: Some(profile.map_or_else(|| avcc.profile.to_string(), str::to_owned)),
-                    level: Some(u32::from(avcc.level)),
-                    picture: sps.map(|sps| sps.picture),
-                    jpeg_names: true,
-                    ..named("h264")
-                }
-            }
-            Some(Configuration::Hevc(hvcc)) => {
-                let sps = hvcc.sps().and_then(hevc::Sps::read);
-                let profile = names::hevc_profile(hvcc.profile);
-                Self {
-                    profile: Some(profile.map_or_else(|| hvcc.profile.to_string(), str::to_owned)),
-                    level: Some(u32::from(hvcc.level)),
-                    picture: sps.map(|sps| sps.picture),
-                    jpeg_names: true,
-                    shows_coded_size: true,
-                    read_at_once: true,
-                    ..named("hevc")
-                }
-            }
-            Some(Configuration::Vvc(vvcc)) => {
-                let ptl = vvcc.ptl.as_ref();
-                Self {
-                    profile: ptl.map(|ptl| {
-                        names::vvc_profile(ptl.profile)
-                            .map_or_else(|| ptl.profile.to_string(), str::to_owned)
-                    }),
-                    level: ptl.map(|ptl| u32::from(ptl.level)),
-                    picture: ptl.map(|ptl| Picture {
-                        width: u32::from(ptl.width),
-                        height: u32::from(ptl.height),
-                        coded_width: u32::from(ptl.width),
-                        coded_height: u32::from(ptl.height),
-                        chroma: Chroma::from_idc(u32::from(ptl.chroma_format)).unwrap_or_default(),
-                        bit_depth: ptl.bit_depth,
-                        ..Picture::default()
-                    }),
-                    ..named("vvc")
-                }
-            }
-            Some(Configuration::Av1(av1c)) => {
-                let header = av1::SequenceHeader::find(&av1c.obus);
-                Self {
-                    profile: names::av1_profile(av1c.profile).map(str::to_owned),
-                    level: Some(u32::from(av1c.level)),
-                    picture: header.map(|header| header.picture),
-                    ..named("av1")
-                }
-            }
-            Some(Configuration::Vp(vpcc)) => {
-                let visual = entry.visual.clone().unwrap_or_default();
-                let (width, height) = (u32::from(visual.width), u32::from(visual.height));
-                let vp9 = entry.format() == b"vp09";
-                Self {
-                    profile: vp9.then(|| format!("Profile {}", vpcc.profile)),
-                    level: (vpcc.level > 0).then_some(u32::from(vpcc.level)),
-                    picture: Some(Picture {
-                        width,
-                        height,
-                        coded_width: width,
-                        coded_height: height,
-                        chroma: match vpcc.chroma_subsampling {
-                            2 => Chroma::C422,
-                            3 => Chroma::C444,
-                            _ => Chroma::C420,
-                        },
-                        bit_depth: vpcc.bit_depth,
-                        colour: Colour {
-                            full_range: Some(vpcc.full_range),
-                            primaries: u16::from(vpcc.primaries),
-                            transfer: u16::from(vpcc.transfer),
-                            matrix: u16::from(vpcc.matrix),
-                        },
-                        ..Picture::default()
-                    }),
-                    ..named(if vp9 { "vp9" } else { "vp8" })
-                }
-            }
-            Some(Configuration::Mpeg4(esds)) => Self::of_mpeg4(esds.object_type, &esds.specific),
-            Some(Configuration::Opus(dops)) => Self {
-                audio: Some(AudioFacts {
-                    sample_rate: 48_000,
-                    channels: Some(u32::from(dops.channels)),
-                    sample_fmt: "fltp",
-                }),
-                ..named("opus")
-            },
-            Some(Configuration::Flac(dfla)) => Self {
-                audio: Some(AudioFacts {
-                    sample_rate: dfla.sample_rate,
-                    channels: Some(u32::from(dfla.channels)),
-                    sample_fmt: if dfla.bits_per_sample > 16 {
-                        "s32"
-                    } else {
-                        "s16"
-                    },
-                }),
-                ..named("flac")
-            },
-            Some(Configuration::Ac3(_)) => named("ac3"),
-            Some(Configuration::Ec3(_)) => named("eac3"),
-            Some(Configuration::WebVtt(_)) => named("webvtt"),
-            Some(Configuration::Ttml(_)) => named("ttml"),
-            Some(Configuration::Uri(_)) | None => Self::default(),
-        }
-    }
-
-    fn of_mpeg4(object_type: u8, specific: &[u8]) -> Self {
-        let name = match object_type {
-            0x40 | 0x66..=0x68 => "aac",
-            0x69 | 0x6b => "mp3",
-            0xa5 => "ac3",
-            0xa6 => "eac3",
-            0xad => "opus",
-            0xc1 => "flac",
-            _ => return Self::default(),
-        };
-        let config = AudioSpecificConfig::read(specific).filter(|_| name == "aac");
-        Self {
-            name: Some(name),
-            profile: config.and_then(|config| {
-                let sbr = config.sbr_rate.is_some();
-                names::aac_profile(config.object_type, sbr, config.parametric_stereo)
-                    .map(str::to_owned)
-            }),
-            audio: config.map(|config| AudioFacts {
-                sample_rate: config.sbr_rate.unwrap_or(config.sample_rate),
-                channels: config.channels().map(u32::from),
-                sample_fmt: "fltp",
-            }),
-            ..Self::default()
-        }
-    }
 }
 
 fn video(
@@ -301,7 +134,13 @@ fn video(
             ratio(across, u64::from(height) * u64::from(h), ':')
         }),
         pix_fmt: picture.map(|picture| {
-            names::pixel_format(picture.chroma, picture.bit_depth, colour, codec.jpeg_names)
+            let chroma = match (picture.chroma, codec.name) {
+                // The decoder makes up the colour that is not there.
+                (Chroma::Monochrome, Some("h264")) => Chroma::C420,
+                (chroma, _) => chroma,
+            };
+            let jpeg_names = matches!(codec.name, Some("h264" | "hevc"));
+            names::pixel_format(chroma, picture.bit_depth, colour, jpeg_names)
         }),
         level: codec.level,
         color_range: colour.full_range.map(|full| if full { "pc" } else { "tv" }),
@@ -309,12 +148,13 @@ fn video(
         color_transfer: names::transfer(colour.transfer),
         color_primaries: names::primaries(colour.primaries),
         chroma_location: picture.and_then(|picture| match codec.name {
-            Some("h264" | "hevc") if picture.chroma == Chroma::C420 => {
+            // What is not said is the left for this decoder.
+            Some("hevc") if picture.chroma == Chroma::C420 => {
                 names::chroma_location(picture.chroma_location.unwrap_or(0))
             }
             _ => picture.chroma_location.and_then(names::chroma_location),
         }),
-        field_order: field_order(entry, picture),
+        field_order: field_order(entry, picture).or(codec.field_order),
     }
 }
 
@@ -369,26 +209,34 @@ fn field_order(entry: &SampleEntry, picture: Option<&Picture>) -> Option<&'stati
 
 fn audio(codec: &Codec, entry: &SampleEntry) -> Option<AudioReport> {
     let fields = entry.audio?;
-    let facts = codec.audio.as_ref();
-    let channels = facts
-        .and_then(|facts| facts.channels)
-        .unwrap_or(u32::from(fields.channels));
+    let (sample_rate, channels, layout) = match &codec.audio {
+        Some(audio) => (audio.sample_rate, audio.channels, audio.layout),
+        None => {
+            let channels = u32::from(fields.channels);
+            (
+                fields.sample_rate,
+                channels,
+                names::default_layout(channels),
+            )
+        }
+    };
+    let bits = match &entry.configuration {
+        Some(Configuration::Flac(dfla)) => u32::from(dfla.bits_per_sample),
+        _ => u32::from(fields.sample_size),
+    };
     Some(AudioReport {
-        sample_fmt: facts.map(|facts| facts.sample_fmt),
-        sample_rate: facts
-            .map_or(fields.sample_rate, |facts| facts.sample_rate)
-            .to_string(),
+        sample_fmt: codec.name.and_then(|name| names::sample_format(name, bits)),
+        sample_rate: sample_rate.to_string(),
         channels,
-        channel_layout: names::channel_layout(channels),
+        channel_layout: layout,
         bits_per_sample: 0,
     })
 }
 
 /// `r_frame_rate`, the lowest rate that all times are multiples of, and `avg_frame_rate`.
 fn frame_rates(codec: &Codec, track: &Track, sums: &Sums) -> (String, String) {
-    let rate = sums.rate;
     let timescale = u64::from(track.timescale);
-    if rate.samples == 0 || rate.duration == 0 || rate.tick == 0 {
+    if sums.duration == 0 {
         let coded = codec
             .picture
             .as_ref()
@@ -399,8 +247,9 @@ fn frame_rates(codec: &Codec, track: &Track, sums: &Sums) -> (String, String) {
         };
         return (ratio(num, den, '/'), "0/0".to_owned());
     }
-    let average = ratio(timescale.saturating_mul(rate.samples), rate.duration, '/');
-    (ratio(timescale, rate.tick, '/'), average)
+    let average = ratio(timescale.saturating_mul(sums.samples), sums.duration, '/');
+    let base = rate::base(&sums.first_durations, timescale).unwrap_or((timescale, 1));
+    (ratio(base.0, base.1, '/'), average)
 }
 
 /// `a` to `b` in lowest terms.
@@ -409,7 +258,8 @@ fn ratio(a: u64, b: u64, between: char) -> String {
     format!("{}{between}{}", a / divisor, b / divisor)
 }
 
-fn common_divisor(mut a: u64, mut b: u64) -> u64 {
+/// Greatest common divisor; the other number where one is 0.
+pub(super) fn common_divisor(mut a: u64, mut b: u64) -> u64 {
     while b != 0 {
         (a, b) = (b, a % b);
     }

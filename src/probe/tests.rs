@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cmaf::samples::{header, moof};
+use crate::cmaf::testing::{header, moof};
 use crate::isobmff::build::concat;
 
 /// Fields that must be what ffprobe 5.1 gives, wherever it gives one.

@@ -2,8 +2,8 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-use crate::cmaf::{Defaults, Track, TrackHeader, TrafSummary};
-use crate::isobmff::boxes::{FileType, Moof, Traf};
+use crate::cmaf::{Defaults, SampleTable, Track, TrackHeader, TrafSummary, samples};
+use crate::isobmff::boxes::{FileType, Moof, Tfhd, Traf};
 use crate::isobmff::{self, BoxRef, Event, FourCc, Stream, check, limits};
 
 use super::ProbeError;
@@ -21,7 +21,7 @@ pub(super) struct Facts {
 }
 
 /// Sums over the samples of one track.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) samples: u64,
     /// Ticks.
@@ -29,7 +29,12 @@ pub(super) struct Sums {
     /// Bytes.
     pub(super) size: u64,
     pub(super) first: Option<First>,
-    pub(super) rate: Rate,
+    /// How far composition offsets in fragments reach below zero, in ticks.
+    pub(super) negative: u64,
+    /// Ticks of the first samples, at most [`SampleTable::FIRST`] of them.
+    pub(super) first_durations: Vec<u32>,
+    /// The first bytes of the first sample, at most [`HEAD`] of them.
+    pub(super) head: Vec<u8>,
 }
 
 /// Where a track starts, in ticks.
@@ -39,19 +44,20 @@ pub(super) struct First {
     pub(super) decode_time: u64,
     /// Its composition offset.
     pub(super) offset: i64,
-    /// How far the first fragment's offsets reach below zero.
-    pub(super) negative: u64,
     /// The samples are in a table, not in fragments.
     pub(super) in_table: bool,
 }
 
-/// What the frame rate is told from: the first fragment, or the table of a progressive file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rate {
-    pub(super) samples: u64,
-    pub(super) duration: u64,
-    /// Largest number of ticks that divides every sample's duration.
-    pub(super) tick: u64,
+/// Bytes of the first sample that are looked at: parameter sets that are not in the header, and what
+/// precedes the first slice.
+const HEAD: u32 = 8 << 10;
+
+/// The first sample of a track, to be read.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    track: usize,
+    offset: u64,
+    len: u32,
 }
 
 pub(super) fn walk(
@@ -89,8 +95,9 @@ struct Walk {
     header: Option<Defaults>,
     movie_timescale: u32,
     tracks: Vec<(Track, Sums)>,
-    /// The last `moof`, until its media data is whole.
-    pending: Option<Moof>,
+    /// The last `moof` and its position, until its media data is whole.
+    pending: Option<(Moof, u64)>,
+    wanted: Vec<Wanted>,
 }
 
 fn keep(kind: FourCc) -> Option<usize> {
@@ -148,7 +155,27 @@ impl Walk {
                     Err(error) => return Ok(Some(error)),
                 }
             }
+            if !self.wanted.is_empty() {
+                self.read_heads(source, size)?;
+                source.seek(SeekFrom::Start(at)).map_err(ProbeError::Read)?;
+            }
         }
+    }
+
+    /// Reads the first bytes of first samples that have come to light.
+    fn read_heads(&mut self, source: &mut (impl Read + Seek), size: u64) -> Result<(), ProbeError> {
+        for wanted in std::mem::take(&mut self.wanted) {
+            let len = u64::from(wanted.len.min(HEAD)).min(size.saturating_sub(wanted.offset));
+            let mut head = Vec::new();
+            source
+                .seek(SeekFrom::Start(wanted.offset))
+                .and_then(|_| source.take(len).read_to_end(&mut head))
+                .map_err(ProbeError::Read)?;
+            if let Some((_, sums)) = self.tracks.get_mut(wanted.track) {
+                sums.head = head;
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, event: &Event<'_>) -> isobmff::Result<()> {
@@ -174,9 +201,9 @@ impl Walk {
             Event::Whole(whole) => self.whole(whole),
             Event::Passed { kind, .. } => {
                 if *kind == b"mdat"
-                    && let Some(moof) = self.pending.take()
+                    && let Some((moof, offset)) = self.pending.take()
                 {
-                    self.add(&moof);
+                    self.add(&moof, offset);
                 }
                 Ok(())
             }
@@ -193,7 +220,7 @@ impl Walk {
             b"moof" => {
                 check(whole)?;
                 self.fragments = true;
-                self.pending = Some(Moof::decode(whole)?);
+                self.pending = Some((Moof::decode(whole)?, whole.offset));
                 if self.header.is_none()
                     && let Some(header) = self.lent.take()
                 {
@@ -209,28 +236,55 @@ impl Walk {
         self.header = Some(Defaults::of(&header));
         self.movie_timescale = header.movie_timescale;
         self.brands = self.brands.take().or(header.brands);
-        self.tracks = header
-            .tracks
-            .into_iter()
-            .map(|track| {
-                let sums = Sums::of_table(&track);
-                (track, sums)
-            })
-            .collect();
+        for (index, track) in header.tracks.into_iter().enumerate() {
+            let table = track.table.as_ref();
+            if let Some((offset, len)) = table.and_then(|table| table.first_sample) {
+                self.wanted.push(Wanted {
+                    track: index,
+                    offset,
+                    len,
+                });
+            }
+            let sums = Sums::of_table(&track);
+            self.tracks.push((track, sums));
+        }
     }
 
     /// Adds a fragment whose media data is whole.
-    fn add(&mut self, moof: &Moof) {
+    fn add(&mut self, moof: &Moof, moof_offset: u64) {
         let Some(defaults) = &self.header else {
             return;
         };
-        for traf in &moof.trafs {
+        for (at, traf) in moof.trafs.iter().enumerate() {
             let id = traf.tfhd.track_id;
-            if let Some((_, sums)) = self.tracks.iter_mut().find(|(track, _)| track.id == id) {
-                sums.add(traf, defaults);
+            let Some(index) = self.tracks.iter().position(|(track, _)| track.id == id) else {
+                continue;
+            };
+            let sums = &mut self.tracks[index].1;
+            if sums.samples == 0
+                && let Some(first) = samples(traf, defaults).next()
+                && let Some(offset) = first_byte(traf, at == 0, moof_offset)
+            {
+                self.wanted.push(Wanted {
+                    track: index,
+                    offset,
+                    len: first.size,
+                });
             }
+            sums.add(traf, defaults);
         }
     }
+}
+
+/// Position of a fragment's first sample; `None` where it depends on what came before.
+fn first_byte(traf: &Traf, first: bool, moof_offset: u64) -> Option<u64> {
+    let at_moof = first || traf.tfhd.flags & Tfhd::DEFAULT_BASE_IS_MOOF != 0;
+    let base = traf
+        .tfhd
+        .base_data_offset
+        .or(at_moof.then_some(moof_offset))?;
+    let run = traf.truns.iter().find(|run| run.sample_count > 0)?;
+    base.checked_add_signed(i64::from(run.data_offset?))
 }
 
 impl Sums {
@@ -245,14 +299,10 @@ impl Sums {
             first: Some(First {
                 decode_time: 0,
                 offset: table.first_offset,
-                negative: 0,
                 in_table: true,
             }),
-            rate: Rate {
-                samples: table.sample_count,
-                duration: table.duration,
-                tick: table.tick,
-            },
+            first_durations: table.first_durations.clone(),
+            ..Self::default()
         }
     }
 
@@ -262,35 +312,21 @@ impl Sums {
             return;
         }
         let decode_time = sum.decode_time.unwrap_or(self.duration);
-        self.first
-            .get_or_insert_with(|| First::of(traf, decode_time));
-        if self.rate.samples == 0 {
-            self.rate = Rate {
-                samples: sum.sample_count,
-                duration: sum.duration,
-                tick: sum.tick,
-            };
-        }
+        self.first.get_or_insert_with(|| First {
+            decode_time,
+            offset: samples(traf, defaults)
+                .next()
+                .map_or(0, |first| first.composition_offset),
+            in_table: false,
+        });
+        let offsets = traf.truns.iter().flat_map(|run| &run.composition_offsets);
+        let lowest = offsets.copied().min().unwrap_or(0).min(0);
+        self.negative = self.negative.max(lowest.unsigned_abs());
+        let room = SampleTable::FIRST.saturating_sub(self.first_durations.len());
+        let durations = samples(traf, defaults).map(|sample| sample.duration);
+        self.first_durations.extend(durations.take(room));
         self.samples = self.samples.saturating_add(sum.sample_count);
         self.duration = self.duration.saturating_add(sum.duration);
         self.size = self.size.saturating_add(sum.size);
-    }
-}
-
-impl First {
-    fn of(traf: &Traf, decode_time: u64) -> Self {
-        let mut runs = traf.truns.iter().filter(|run| run.sample_count > 0);
-        let offsets = traf.truns.iter().flat_map(|run| &run.composition_offsets);
-        let lowest = offsets.copied().min().unwrap_or(0);
-        Self {
-            decode_time,
-            offset: runs
-                .next()
-                .and_then(|run| run.composition_offsets.first())
-                .copied()
-                .unwrap_or(0),
-            negative: if lowest < 0 { lowest.unsigned_abs() } else { 0 },
-            in_table: false,
-        }
     }
 }

@@ -15,6 +15,21 @@ pub struct AudioSpecificConfig {
     pub sbr_rate: Option<u32>,
     /// Parametric stereo.
     pub parametric_stereo: bool,
+    /// The channels where `channel_configuration` is 0.
+    pub program: Option<Program>,
+}
+
+/// Channels of a program configuration element, by where they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// In front.
+    pub front: u8,
+    /// At the sides.
+    pub side: u8,
+    /// Behind.
+    pub back: u8,
+    /// For low frequencies.
+    pub lfe: u8,
 }
 
 const RATES: [u32; 13] = [
@@ -40,12 +55,18 @@ impl AudioSpecificConfig {
             sbr_rate = Some(rate);
             parametric_stereo = stereo;
         }
+        let general = matches!(object_type, 1..=4 | 6 | 7 | 17 | 19 | 20 | 22 | 23);
+        let program = match channel_configuration {
+            0 if general => Program::read(bits),
+            _ => None,
+        };
         Some(Self {
             object_type,
             sample_rate,
             channel_configuration,
             sbr_rate,
             parametric_stereo,
+            program,
         })
     }
 
@@ -57,9 +78,61 @@ impl AudioSpecificConfig {
             n @ 1..=6 => n,
             7 | 12 | 14 => 8,
             11 => 7,
+            0 => self.program?.channels(),
             _ => return None,
         })
     }
+}
+
+impl Program {
+    /// Reads the general audio configuration up to the lists of a program configuration element.
+    fn read(bits: &mut Bits<'_>) -> Option<Self> {
+        bits.skip(1)?;
+        if bits.flag()? {
+            bits.skip(14)?;
+        }
+        bits.skip(1)?;
+        bits.skip(10)?;
+        let (front, side, back) = (bits.take(4)?, bits.take(4)?, bits.take(4)?);
+        let lfe = bits.take8(2)?;
+        bits.skip(7)?;
+        for mix in [4, 4, 3] {
+            if bits.flag()? {
+                bits.skip(mix)?;
+            }
+        }
+        Some(Self {
+            front: elements(bits, front)?,
+            side: elements(bits, side)?,
+            back: elements(bits, back)?,
+            lfe,
+        })
+    }
+
+    /// All of them.
+    #[must_use]
+    pub fn channels(&self) -> u8 {
+        let Self {
+            front,
+            side,
+            back,
+            lfe,
+        } = *self;
+        [front, side, back, lfe]
+            .into_iter()
+            .fold(0, u8::saturating_add)
+    }
+}
+
+/// Channels of a list of elements, of which each is one or a pair.
+fn elements(bits: &mut Bits<'_>, count: u32) -> Option<u8> {
+    let mut channels: u8 = 0;
+    for _ in 0..count {
+        let pair = bits.flag()?;
+        channels = channels.saturating_add(if pair { 2 } else { 1 });
+        bits.skip(4)?;
+    }
+    Some(channels)
 }
 
 fn object_type_of(bits: &mut Bits<'_>) -> Option<u8> {

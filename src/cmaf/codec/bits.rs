@@ -108,6 +108,21 @@ pub(super) fn raw_payload(nal: &[u8], header: usize) -> Option<Vec<u8>> {
     Some(raw)
 }
 
+/// The NAL units of the first bytes of a sample, each behind its length of `length_size` bytes. The
+/// last may be cut.
+pub fn nals(sample: &[u8], length_size: u8) -> impl Iterator<Item = &[u8]> {
+    let mut left = sample;
+    std::iter::from_fn(move || {
+        let (length, rest) = left.split_at_checked(usize::from(length_size.clamp(1, 4)))?;
+        let length = length
+            .iter()
+            .fold(0, |sum: usize, byte| (sum << 8) | usize::from(*byte));
+        let (nal, rest) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        left = rest;
+        (!nal.is_empty()).then_some(nal)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

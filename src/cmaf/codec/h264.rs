@@ -16,6 +16,32 @@ pub struct Sps {
     pub bit_depth_chroma: u8,
     /// The picture.
     pub picture: Picture,
+    /// What the start of a slice and the timing of a picture are read with.
+    syntax: Syntax,
+}
+
+/// Lengths of fields elsewhere that the parameter set decides on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Syntax {
+    separate_planes: bool,
+    frame_num_bits: u32,
+    /// Bits of `pic_order_cnt_lsb`, where the picture order is of that kind.
+    order_bits: Option<u32>,
+    frames_only: bool,
+    /// Bits of the two delays in a picture timing message.
+    delay_bits: Option<(u32, u32)>,
+    pic_struct: bool,
+}
+
+/// In which order the fields of an interlaced picture are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldOrder {
+    /// Both at once.
+    Progressive,
+    /// Top, then bottom.
+    TopFirst,
+    /// Bottom, then top.
+    BottomFirst,
 }
 
 /// Profiles whose parameter set says how colour is sampled.
@@ -48,13 +74,18 @@ impl Sps {
                 scaling_lists(bits, if chroma_idc == 3 { 12 } else { 8 })?;
             }
         }
-        bits.ue()?;
-        picture_order(bits)?;
+        let mut syntax = Syntax {
+            separate_planes,
+            frame_num_bits: log2(bits)?,
+            order_bits: picture_order(bits)?,
+            ..Syntax::default()
+        };
         bits.ue()?;
         bits.skip(1)?;
         let width_mbs = bits.ue()?.checked_add(1)?;
         let height_units = bits.ue()?.checked_add(1)?;
         let frames_only = bits.flag()?;
+        syntax.frames_only = frames_only;
         if !frames_only {
             bits.skip(1)?;
         }
@@ -89,7 +120,7 @@ impl Sps {
         };
         if bits.flag()? {
             // A VUI that is cut short (there are such encoders) spoils only itself.
-            let _ = vui(bits, &mut picture);
+            let _ = vui(bits, &mut picture, &mut syntax);
         }
         Some(Self {
             profile,
@@ -97,8 +128,116 @@ impl Sps {
             level,
             bit_depth_chroma: depth.1,
             picture,
+            syntax,
         })
     }
+
+    /// How the picture whose NAL units these are is to be shown: told by its timing message, or else
+    /// by the start of its first slice. `None` for single fields, and where the units do not say.
+    ///
+    /// `bottom_order` is the flag of the picture parameter set that lets slices give an order to the
+    /// fields, see [`bottom_field_order_present`].
+    pub fn field_order<'n>(
+        &self,
+        nals: impl IntoIterator<Item = &'n [u8]>,
+        bottom_order: bool,
+    ) -> Option<FieldOrder> {
+        if self.syntax.frames_only {
+            return Some(FieldOrder::Progressive);
+        }
+        let mut told = None;
+        for nal in nals {
+            match nal.first()? & 0x1f {
+                6 if told.is_none() => told = self.pic_struct(nal),
+                1 | 5 => return self.slice(nal, told, bottom_order),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// `pic_struct` of a SEI unit that has a picture timing message.
+    fn pic_struct(&self, nal: &[u8]) -> Option<u32> {
+        let raw = raw_payload(nal, 1)?;
+        let mut left = raw.as_slice();
+        loop {
+            let (kind, rest) = sei_number(left)?;
+            let (len, rest) = sei_number(rest)?;
+            if kind == 1 {
+                let bits = &mut Bits::new(rest);
+                if let Some((removal, output)) = self.syntax.delay_bits {
+                    bits.take(removal)?;
+                    bits.take(output)?;
+                }
+                return if self.syntax.pic_struct {
+                    bits.take(4)
+                } else {
+                    None
+                };
+            }
+            left = rest.get(len..)?;
+        }
+    }
+
+    fn slice(&self, nal: &[u8], told: Option<u32>, bottom_order: bool) -> Option<FieldOrder> {
+        let raw = raw_payload(nal, 1)?;
+        let bits = &mut Bits::new(&raw);
+        for _ in 0..3 {
+            bits.ue()?;
+        }
+        if self.syntax.separate_planes {
+            bits.skip(2)?;
+        }
+        bits.take(self.syntax.frame_num_bits)?;
+        let single_field = bits.flag()?;
+        if single_field {
+            return None;
+        }
+        if let Some(told) = told {
+            return Some(match told {
+                3 | 5 => FieldOrder::TopFirst,
+                4 | 6 => FieldOrder::BottomFirst,
+                _ => FieldOrder::Progressive,
+            });
+        }
+        if nal.first()? & 0x1f == 5 {
+            bits.ue()?;
+        }
+        bits.take(self.syntax.order_bits?)?;
+        let bottom_after_top = if bottom_order { bits.se()? } else { 0 };
+        Some(match bottom_after_top.signum() {
+            1 => FieldOrder::TopFirst,
+            -1 => FieldOrder::BottomFirst,
+            _ => FieldOrder::Progressive,
+        })
+    }
+}
+
+/// `bottom_field_pic_order_in_frame_present_flag` of a picture parameter set, NAL header included.
+#[must_use]
+pub fn bottom_field_order_present(pps: &[u8]) -> Option<bool> {
+    let raw = raw_payload(pps, 1)?;
+    let bits = &mut Bits::new(&raw);
+    bits.ue()?;
+    bits.ue()?;
+    bits.skip(1)?;
+    bits.flag()
+}
+
+/// A number of a SEI message: 255 for each full byte, then the rest.
+fn sei_number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let full = bytes.iter().position(|byte| *byte != 0xff)?;
+    let rest = bytes.get(full..)?;
+    let (last, rest) = rest.split_first()?;
+    Some((
+        full.checked_mul(255)?.checked_add(usize::from(*last))?,
+        rest,
+    ))
+}
+
+/// Four more than an exponent: the length of a counter in bits.
+fn log2(bits: &mut Bits<'_>) -> Option<u32> {
+    bits.ue()?.checked_add(4).filter(|bits| *bits <= 16)
 }
 
 fn bit_depth(bits: &mut Bits<'_>) -> Option<u8> {
@@ -122,11 +261,10 @@ fn scaling_lists(bits: &mut Bits<'_>, count: usize) -> Option<()> {
     Some(())
 }
 
-fn picture_order(bits: &mut Bits<'_>) -> Option<()> {
+/// Passes over the picture order; gives the length of its counter, if it is sent.
+fn picture_order(bits: &mut Bits<'_>) -> Option<Option<u32>> {
     match bits.ue()? {
-        0 => {
-            bits.ue()?;
-        }
+        0 => return Some(Some(log2(bits)?)),
         1 => {
             bits.skip(1)?;
             bits.se()?;
@@ -138,14 +276,14 @@ fn picture_order(bits: &mut Bits<'_>) -> Option<()> {
         }
         _ => {}
     }
-    Some(())
+    Some(None)
 }
 
-fn vui(bits: &mut Bits<'_>, picture: &mut Picture) -> Option<()> {
+fn vui(bits: &mut Bits<'_>, picture: &mut Picture, syntax: &mut Syntax) -> Option<()> {
     let front = vui_front(bits)?;
     picture.pixel_aspect = front.pixel_aspect;
     picture.colour = front.colour;
-    picture.chroma_location = front.chroma_location;
+    picture.chroma_location = front.chroma_location.or(Some(0));
     if bits.flag()? {
         let (units, scale) = (bits.take(32)?, bits.take(32)?);
         bits.skip(1)?;
@@ -154,10 +292,11 @@ fn vui(bits: &mut Bits<'_>, picture: &mut Picture) -> Option<()> {
     }
     let nal = hrd(bits)?;
     let vcl = hrd(bits)?;
-    if nal || vcl {
+    syntax.delay_bits = nal.or(vcl);
+    if syntax.delay_bits.is_some() {
         bits.skip(1)?;
     }
-    bits.skip(1)?;
+    syntax.pic_struct = bits.flag()?;
     if bits.flag()? {
         bits.skip(1)?;
         for _ in 0..4 {
@@ -168,10 +307,10 @@ fn vui(bits: &mut Bits<'_>, picture: &mut Picture) -> Option<()> {
     Some(())
 }
 
-/// Passes over `hrd_parameters`, if they are there.
-fn hrd(bits: &mut Bits<'_>) -> Option<bool> {
+/// Passes over `hrd_parameters`, if they are there, and gives the lengths of the delays.
+fn hrd(bits: &mut Bits<'_>) -> Option<Option<(u32, u32)>> {
     if !bits.flag()? {
-        return Some(false);
+        return Some(None);
     }
     let count = bits.ue().filter(|count| *count < 32)?;
     bits.skip(8)?;
@@ -180,6 +319,9 @@ fn hrd(bits: &mut Bits<'_>) -> Option<bool> {
         bits.ue()?;
         bits.skip(1)?;
     }
-    bits.skip(20)?;
-    Some(true)
+    bits.skip(5)?;
+    let removal = bits.take(5)?.saturating_add(1);
+    let output = bits.take(5)?.saturating_add(1);
+    bits.skip(5)?;
+    Some(Some((removal, output)))
 }

@@ -23,12 +23,13 @@
 )]
 
 pub mod aac;
+pub mod ac3;
 pub mod av1;
 mod bits;
 pub mod h264;
 pub mod hevc;
 
-pub use bits::Bits;
+pub use bits::{Bits, nals};
 
 /// What a picture is like, for any codec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +59,20 @@ pub struct Picture {
     pub reorder_frames: Option<u32>,
     /// Frames per second, as a fraction.
     pub frame_rate: Option<(u32, u32)>,
+}
+
+impl Picture {
+    /// A picture of which only the size is known.
+    #[must_use]
+    pub fn sized(width: u32, height: u32) -> Self {
+        Self {
+            width,
+            height,
+            coded_width: width,
+            coded_height: height,
+            ..Self::default()
+        }
+    }
 }
 
 /// How colour is sampled.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cmaf::samples::{header, mdat, moof, prft, progressive_head, styp};
+use crate::cmaf::testing::{header, mdat, moof, prft, progressive_head, styp};
 use crate::isobmff::build::{boxed, concat};
 
 /// All events of `pieces`; those of `finish` apart.

@@ -21,9 +21,9 @@ pub enum Configuration {
     Opus(DOps),
     /// `dfLa`.
     Flac(DfLa),
-    /// `dac3`: the 24 bits behind the header.
-    Ac3(u32),
-    /// `dec3`.
+    /// `dac3`, as it is.
+    Ac3(Vec<u8>),
+    /// `dec3`, as it is.
     Ec3(Vec<u8>),
     /// `vttC`: the header of the `WebVTT` file.
     WebVtt(String),
@@ -50,7 +50,7 @@ impl Configuration {
             b"esds" => Self::Mpeg4(Esds::decode(bounded(source)?)?),
             b"dOps" => Self::Opus(DOps::decode(source)?),
             b"dfLa" => Self::Flac(DfLa::decode(source)?),
-            b"dac3" => Self::Ac3(reader.u24()?),
+            b"dac3" => Self::Ac3(bounded(source)?.payload().to_vec()),
             b"dec3" => Self::Ec3(bounded(source)?.payload().to_vec()),
             b"vttC" => Self::WebVtt(text(bounded(source)?.payload())),
             b"uri " => {

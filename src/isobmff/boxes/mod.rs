@@ -21,6 +21,6 @@ pub use file::FileType;
 pub use fragment::{Mfhd, Moof, Tfdt, Tfhd, Traf, Trun, sample_flags};
 pub use movie::{Hdlr, Mdhd, Mehd, Mvhd, Tkhd, Trex};
 pub use protection::{Sinf, Tenc};
-pub use table::{Ctts, Edit, Elst, Stsz, Stts};
+pub use table::{ChunkOffsets, Ctts, Edit, Elst, Stsz, Stts};
 pub use time::{Ntp, Prft};
 pub use visual::{Clli, Colr, Fiel, Mdcv, Pasp};

@@ -102,3 +102,21 @@ impl Stsz {
         through_mp4::stsz(source)
     }
 }
+
+/// Chunk offsets (`stco` with 32 bits each, `co64` with 64). ISO/IEC 14496-12.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkOffsets(
+    /// Positions in the file.
+    pub Vec<u64>,
+);
+
+impl ChunkOffsets {
+    /// Reads an `stco` or `co64` box.
+    ///
+    /// # Errors
+    ///
+    /// As [`Elst::decode`].
+    pub fn decode(source: &BoxRef<'_>) -> Result<Self> {
+        through_mp4::chunk_offsets(source)
+    }
+}
