@@ -56,10 +56,10 @@ pub struct SampleTable {
     pub duration: u64,
     /// Bytes.
     pub size: u64,
-    /// Presentation minus decode time of the first sample, in ticks.
-    pub first_offset: i64,
     /// Ticks of the first samples, at most [`SampleTable::FIRST`] of them.
     pub first_durations: Vec<u32>,
+    /// Presentation minus decode time of as many, in ticks; empty where all are 0.
+    pub first_offsets: Vec<i64>,
     /// Where the first sample stands in the file, and its bytes.
     pub first_sample: Option<(u64, u32)>,
 }
@@ -181,7 +181,7 @@ impl Track {
 }
 
 impl SampleTable {
-    /// Most durations that are kept: frame rates are told from the first few.
+    /// Most samples that are kept one by one: rate and reordering show in the first few.
     pub const FIRST: usize = 64;
 
     /// Adds up the tables of `stbl`; `None` if they are empty.
@@ -218,7 +218,12 @@ impl SampleTable {
         }
         if let Some(ctts) = stbl.child(b"ctts")? {
             let ctts = Ctts::decode(&ctts)?;
-            sum.first_offset = ctts.runs.first().map_or(0, |(_, offset)| *offset);
+            sum.first_offsets = ctts
+                .runs
+                .iter()
+                .flat_map(|(count, offset)| (0..*count).map(|_| *offset))
+                .take(Self::FIRST)
+                .collect();
         }
         Ok((sum.sample_count > 0).then_some(sum))
     }

@@ -125,9 +125,11 @@ fn video(
         coded_width,
         coded_height,
         has_b_frames: picture
-            .and_then(|picture| picture.reorder_frames)
             .filter(|_| seen)
-            .unwrap_or(0),
+            .map_or(0, |picture| match picture.reorder_frames {
+                None if codec.name == Some("h264") => reordering(sums),
+                told => told.unwrap_or(0),
+            }),
         sample_aspect_ratio: pixel_aspect.map(|(w, h)| ratio(u64::from(w), u64::from(h), ':')),
         display_aspect_ratio: pixel_aspect.map(|(w, h)| {
             let across = u64::from(width) * u64::from(w);
@@ -156,6 +158,20 @@ fn video(
         }),
         field_order: field_order(entry, picture).or(codec.field_order),
     }
+}
+
+/// How many frames are shown after one that is decoded after them: the most among the first samples.
+fn reordering(sums: &Sums) -> u32 {
+    let mut decode_time = 0;
+    let mut shown: Vec<i64> = Vec::new();
+    let mut most = 0;
+    for (duration, offset) in sums.first_durations.iter().zip(&sums.first_offsets) {
+        let time = offset.saturating_add(decode_time);
+        most = most.max(shown.iter().filter(|earlier| **earlier > time).count());
+        shown.push(time);
+        decode_time = decode_time.saturating_add(i64::from(*duration));
+    }
+    u32::try_from(most).unwrap_or(u32::MAX)
 }
 
 /// From the container: `pasp`, or a presentation whose shape is not that of the picture.

@@ -33,6 +33,8 @@ pub(super) struct Sums {
     pub(super) negative: u64,
     /// Ticks of the first samples, at most [`SampleTable::FIRST`] of them.
     pub(super) first_durations: Vec<u32>,
+    /// Composition offsets of the same samples, in ticks; empty where all are 0.
+    pub(super) first_offsets: Vec<i64>,
     /// The first bytes of the first sample, at most [`HEAD`] of them.
     pub(super) head: Vec<u8>,
 }
@@ -298,10 +300,11 @@ impl Sums {
             size: table.size,
             first: Some(First {
                 decode_time: 0,
-                offset: table.first_offset,
+                offset: table.first_offsets.first().copied().unwrap_or(0),
                 in_table: true,
             }),
             first_durations: table.first_durations.clone(),
+            first_offsets: table.first_offsets.clone(),
             ..Self::default()
         }
     }
@@ -323,8 +326,10 @@ impl Sums {
         let lowest = offsets.copied().min().unwrap_or(0).min(0);
         self.negative = self.negative.max(lowest.unsigned_abs());
         let room = SampleTable::FIRST.saturating_sub(self.first_durations.len());
-        let durations = samples(traf, defaults).map(|sample| sample.duration);
-        self.first_durations.extend(durations.take(room));
+        for sample in samples(traf, defaults).take(room) {
+            self.first_durations.push(sample.duration);
+            self.first_offsets.push(sample.composition_offset);
+        }
         self.samples = self.samples.saturating_add(sum.sample_count);
         self.duration = self.duration.saturating_add(sum.duration);
         self.size = self.size.saturating_add(sum.size);
