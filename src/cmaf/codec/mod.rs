@@ -28,8 +28,10 @@ pub mod av1;
 mod bits;
 pub mod h264;
 pub mod hevc;
+mod string;
 
 pub use bits::{Bits, nals};
+pub use string::codecs;
 
 /// What a picture is like, for any codec.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
