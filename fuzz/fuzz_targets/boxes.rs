@@ -1,0 +1,61 @@
+//! The decoders of single boxes, and of a header as a whole. Each is given any payload at all.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pavs_fuzz::cmaf::{Defaults, TrackHeader, TrafSummary};
+use pavs_fuzz::isobmff::boxes::*;
+use pavs_fuzz::isobmff::build::boxed;
+use pavs_fuzz::isobmff::{BoxRef, check};
+
+/// Decodes `source` as what its type says.
+fn decode(source: &BoxRef<'_>) {
+    match &source.kind.0 {
+        b"ftyp" | b"styp" => drop(FileType::decode(source)),
+        b"mvhd" => drop(Mvhd::decode(source)),
+        b"tkhd" => drop(Tkhd::decode(source)),
+        b"mdhd" => drop(Mdhd::decode(source)),
+        b"hdlr" => drop(Hdlr::decode(source)),
+        b"mehd" => drop(Mehd::decode(source)),
+        b"trex" => drop(Trex::decode(source)),
+        b"moov" => drop(TrackHeader::of_movie(None, source)),
+        b"stsd" => drop(Stsd::decode(source)),
+        b"elst" => drop(Elst::decode(source)),
+        b"stts" => drop(Stts::decode(source)),
+        b"ctts" => drop(Ctts::decode(source)),
+        b"stsz" => drop(Stsz::decode(source)),
+        b"stco" | b"co64" => drop(ChunkOffsets::decode(source)),
+        b"mfhd" => drop(Mfhd::decode(source)),
+        b"tfhd" => drop(Tfhd::decode(source)),
+        b"tfdt" => drop(Tfdt::decode(source)),
+        b"trun" => drop(Trun::decode(source)),
+        b"prft" => drop(Prft::decode(source).map(|prft| prft.ntp.unix_micros())),
+        b"moof" => {
+            if check(source).is_ok()
+                && let Ok(moof) = Moof::decode(source)
+            {
+                for traf in &moof.trafs {
+                    let _ = TrafSummary::of(traf, &Defaults::default());
+                }
+            }
+        }
+        _ => drop(SampleEntry::decode(source)),
+    }
+}
+
+/// Types the first byte of the input chooses from; the last stands for all that it does not name.
+const KINDS: [&[u8; 4]; 28] = [
+    b"ftyp", b"mvhd", b"tkhd", b"mdhd", b"hdlr", b"mehd", b"trex", b"moov", b"stsd", b"elst", b"stts",
+    b"ctts", b"stsz", b"stco", b"co64", b"mfhd", b"tfhd", b"tfdt", b"trun", b"prft", b"moof", b"avc1",
+    b"hvc1", b"av01", b"mp4a", b"stpp", b"encv", b"Opus",
+];
+
+fuzz_target!(|data: &[u8]| {
+    let Some((choice, payload)) = data.split_first() else {
+        return;
+    };
+    let kind = KINDS[usize::from(*choice) % KINDS.len()];
+    let bytes = boxed(kind, payload);
+    let source = BoxRef::top(&bytes, 0).expect("the box is made here");
+    decode(&source);
+});
