@@ -5,21 +5,22 @@
 //! length that version and flags ask for; a box that is longer is refused as one that is shorter,
 //! because what the crate makes of the rest is not defined.
 //!
-//! | goes through the crate               | read by our own code instead, because          |
-//! |---------------------------------------|-------------------------------------------------|
-//! | `ftyp` `styp` `mvhd` `tkhd` `mdhd`    | containers: a child of size 0 hangs the crate   |
-//! | `mehd` `trex` `mfhd` `tfhd` `tfdt`    | `hdlr`: the last byte of the name is dropped    |
-//! | `trun` with per-sample fields         | bare `trun`: loops for counts without bytes     |
-//! | `elst` `stts` `ctts` `stco` `co64`, `stsz` of sizes | `stsz` of one size: the same                    |
-//! | `avcC`                                | sample entries, `esds`, `vpcC`: wrong or partial |
+//! | goes through the crate                  | read by our own code instead, because          |
+//! |------------------------------------------|-------------------------------------------------|
+//! | `ftyp` `styp` `mvhd` `tkhd` `mdhd`       | containers: a child of size 0 hangs the crate   |
+//! | `vmhd` `smhd` `mehd` `trex`              | `hdlr`: the last byte of the name is dropped    |
+//! | `mfhd` `tfhd` `tfdt`                     | bare `trun`: loops for counts without bytes     |
+//! | `trun` with per-sample fields            | `stsz` of one size: the same                    |
+//! | `elst` `stts` `ctts` `stsc` `stco` `co64` `stss` | sample entries, `esds`, `vpcC`: wrong or partial |
+//! | `stsz` of sizes, `emsg`, `avcC`          | all others: the crate does not know them        |
 
 use std::io::Cursor;
 
 use mp4::{MoofBox, MoovBox, ReadBox};
 
 use super::boxes::{
-    AvcC, ChunkOffsets, Ctts, Edit, Elst, FileType, Mdhd, Mehd, Mfhd, Mvhd, Stsz, Stts, Tfdt, Tfhd,
-    Tkhd, Trex, Trun,
+    AvcC, ChunkOffsets, Ctts, Edit, Elst, Emsg, EventTime, FileType, Mdhd, Mehd, Mfhd, Mvhd, Smhd,
+    Stsc, Stss, Stsz, Stts, Tfdt, Tfhd, Tkhd, Trex, Trun, Vmhd,
 };
 use super::reader::length;
 use super::{BoxRef, Cause, FourCc, Result, limits};
@@ -134,6 +135,44 @@ pub(super) fn mdhd(source: &BoxRef<'_>) -> Result<Mdhd> {
         timescale: found.timescale,
         duration: found.duration,
         language: found.language,
+    })
+}
+
+pub(super) fn vmhd(source: &BoxRef<'_>) -> Result<Vmhd> {
+    source.reader().version_and_flags(0)?;
+    exactly(source, 12)?;
+    let found = decode(
+        |moov: &MoovBox| {
+            moov.traks
+                .first()
+                .and_then(|trak| trak.mdia.minf.vmhd.as_ref())
+        },
+        source,
+    )?;
+    Ok(Vmhd {
+        flags: found.flags,
+        graphics_mode: found.graphics_mode,
+        op_color: [
+            found.op_color.red,
+            found.op_color.green,
+            found.op_color.blue,
+        ],
+    })
+}
+
+pub(super) fn smhd(source: &BoxRef<'_>) -> Result<Smhd> {
+    source.reader().version_and_flags(0)?;
+    exactly(source, 8)?;
+    let found = decode(
+        |moov: &MoovBox| {
+            moov.traks
+                .first()
+                .and_then(|trak| trak.mdia.minf.smhd.as_ref())
+        },
+        source,
+    )?;
+    Ok(Smhd {
+        balance: found.balance.raw_value(),
     })
 }
 
@@ -421,5 +460,75 @@ pub(super) fn avcc(source: &BoxRef<'_>) -> Result<AvcC> {
             .into_iter()
             .map(|nal| nal.bytes)
             .collect(),
+    })
+}
+
+pub(super) fn stsc(source: &BoxRef<'_>) -> Result<Stsc> {
+    table(source, 0, 4, 12)?;
+    let found = decode(
+        |moov: &MoovBox| moov.traks.first().map(|trak| &trak.mdia.minf.stbl.stsc),
+        source,
+    )?;
+    Ok(Stsc {
+        runs: found
+            .entries
+            .iter()
+            .map(|entry| {
+                let (first, samples) = (entry.first_chunk, entry.samples_per_chunk);
+                (first, samples, entry.sample_description_index)
+            })
+            .collect(),
+    })
+}
+
+pub(super) fn stss(source: &BoxRef<'_>) -> Result<Stss> {
+    table(source, 0, 4, 4)?;
+    let found = decode(
+        |moov: &MoovBox| {
+            let trak = moov.traks.first();
+            trak.and_then(|trak| trak.mdia.minf.stbl.stss.as_ref())
+        },
+        source,
+    )?;
+    Ok(Stss(found.entries))
+}
+
+pub(super) fn emsg(source: &BoxRef<'_>) -> Result<Emsg> {
+    /// `EmsgBox` does have a name, but the field that has its type is a list.
+    struct Holder(mp4::EmsgBox);
+    let mut reader = source.reader();
+    let (version, _) = reader.version_and_flags(1)?;
+    if source.bytes().len() > Emsg::MAX_LEN {
+        return Err(source.error(Cause::TooLarge {
+            size: length(source.bytes()),
+            limit: u64::try_from(Emsg::MAX_LEN).unwrap_or(u64::MAX),
+        }));
+    }
+    if version == 1 {
+        reader.skip(20)?;
+    }
+    for _ in 0..2 {
+        let before = reader.clone();
+        let text = reader.text();
+        let ended = before.left().get(text.len()) == Some(&0);
+        if !ended || std::str::from_utf8(text).is_err() {
+            return Err(before.error(Cause::Value("expected UTF-8 text with a NUL at its end")));
+        }
+    }
+    if version == 0 {
+        reader.skip(16)?;
+    }
+    let found = decode(|holder: &Holder| Some(&holder.0), source)?;
+    Ok(Emsg {
+        scheme: found.scheme_id_uri,
+        value: found.value,
+        timescale: found.timescale,
+        time: match found.presentation_time {
+            Some(time) => EventTime::Absolute(time),
+            None => EventTime::Delta(found.presentation_time_delta.unwrap_or(0)),
+        },
+        duration: Some(found.event_duration).filter(|ticks| *ticks != u32::MAX),
+        id: found.id,
+        message: found.message_data,
     })
 }

@@ -120,3 +120,39 @@ impl ChunkOffsets {
         through_mp4::chunk_offsets(source)
     }
 }
+
+/// Samples to chunks (`stsc`): runs of chunks with the same number of samples. ISO/IEC 14496-12.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stsc {
+    /// First chunk (from 1), samples in each, sample description index.
+    pub runs: Vec<(u32, u32, u32)>,
+}
+
+impl Stsc {
+    /// Reads an `stsc` box.
+    ///
+    /// # Errors
+    ///
+    /// As [`Elst::decode`].
+    pub fn decode(source: &BoxRef<'_>) -> Result<Self> {
+        through_mp4::stsc(source)
+    }
+}
+
+/// Sync samples (`stss`); without this box all samples are. ISO/IEC 14496-12.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stss(
+    /// Their numbers, from 1.
+    pub Vec<u32>,
+);
+
+impl Stss {
+    /// Reads an `stss` box.
+    ///
+    /// # Errors
+    ///
+    /// As [`Elst::decode`].
+    pub fn decode(source: &BoxRef<'_>) -> Result<Self> {
+        through_mp4::stss(source)
+    }
+}
