@@ -8,10 +8,12 @@ use pavs_fuzz::isobmff::boxes::{Configuration, SampleEntry};
 use pavs_fuzz::isobmff::{BoxRef, Children};
 
 /// The types of the `boxes` target, in its order.
-const KINDS: [&[u8; 4]; 28] = [
-    b"ftyp", b"mvhd", b"tkhd", b"mdhd", b"hdlr", b"mehd", b"trex", b"moov", b"stsd", b"elst", b"stts",
-    b"ctts", b"stsz", b"stco", b"co64", b"mfhd", b"tfhd", b"tfdt", b"trun", b"prft", b"moof", b"avc1",
-    b"hvc1", b"av01", b"mp4a", b"stpp", b"encv", b"Opus",
+const KINDS: [&[u8; 4]; 45] = [
+    b"ftyp", b"mvhd", b"tkhd", b"mdhd", b"hdlr", b"mehd", b"trex", b"moov", b"stsd", b"elst",
+    b"stts", b"ctts", b"stsz", b"stco", b"co64", b"mfhd", b"tfhd", b"tfdt", b"trun", b"prft",
+    b"moof", b"avc1", b"hvc1", b"av01", b"mp4a", b"stpp", b"encv", b"Opus", b"vmhd", b"smhd",
+    b"dref", b"elng", b"kind", b"stsc", b"stss", b"senc", b"saiz", b"saio", b"pssh", b"sbgp",
+    b"sgpd", b"subs", b"sidx", b"mfra", b"emsg",
 ];
 
 /// Longer files teach the fuzzer nothing new.
@@ -40,7 +42,10 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
         let path = entry.expect("it can be read").path();
         if path.is_dir() {
             collect(&path, files);
-        } else if path.extension().is_some_and(|extension| extension != "json") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension != "json")
+        {
             files.push(path);
         }
     }
@@ -49,11 +54,16 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
 fn descend(found: &BoxRef<'_>, name: &str) {
     if let Some(index) = KINDS.iter().position(|kind| found.kind == *kind) {
         let choice = [u8::try_from(index).expect("there are few")];
-        write("boxes", &format!("{name}_{index}"), &[&choice[..], found.payload()].concat());
+        write(
+            "boxes",
+            &format!("{name}_{index}"),
+            &[&choice[..], found.payload()].concat(),
+        );
     }
     let mut reader = found.reader();
     match &found.kind.0 {
-        b"moov" | b"trak" | b"mdia" | b"minf" | b"stbl" | b"mvex" | b"moof" | b"traf" | b"edts" => {}
+        b"moov" | b"trak" | b"mdia" | b"minf" | b"stbl" | b"mvex" | b"moof" | b"traf" | b"edts"
+        | b"dinf" | b"udta" => {}
         b"stsd" => reader.skip(8).expect("it has entries"),
         _ => {
             configuration(found, name);
@@ -68,7 +78,11 @@ fn descend(found: &BoxRef<'_>, name: &str) {
 /// Parameter sets, behind the byte that chooses their reader in the `codec` target.
 fn configuration(entry: &BoxRef<'_>, name: &str) {
     let put = |choice: u8, bytes: &[u8]| {
-        write("codec", &format!("{name}_{choice}"), &[&[choice][..], bytes].concat());
+        write(
+            "codec",
+            &format!("{name}_{choice}"),
+            &[&[choice][..], bytes].concat(),
+        );
     };
     match SampleEntry::decode(entry).configuration {
         Some(Configuration::Avc(avcc)) => {
