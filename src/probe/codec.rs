@@ -18,7 +18,7 @@ pub(super) struct Codec {
     pub(super) picture: Option<Picture>,
     pub(super) field_order: Option<&'static str>,
     pub(super) audio: Option<Audio>,
-    /// The decoder reports the size before cropping.
+    /// The decoder reports the size before cropping: where the header has it.
     pub(super) shows_coded_size: bool,
     /// The decoder takes the parameter sets into account even where there are no samples.
     pub(super) read_at_once: bool,
@@ -126,7 +126,7 @@ impl Codec {
             profile: Some(words(names::hevc_profile(hvcc.profile), hvcc.profile)),
             level: Some(u32::from(hvcc.level)),
             picture: sps.map(|sps| sps.picture),
-            shows_coded_size: true,
+            shows_coded_size: hvcc.sps().is_some(),
             read_at_once: true,
             ..Self::named("hevc")
         }

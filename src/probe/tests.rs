@@ -44,12 +44,13 @@ const FIELDS: [&str; 30] = [
 
 /// Where ffprobe says "unknown" (level -99) and the bytes know better: the file, the box, the
 /// position of the byte in the box's payload, and its value, which is the level we give.
-const KNOWN_LEVELS: [(&str, &[u8; 4], usize, u8); 5] = [
+const KNOWN_LEVELS: [(&str, &[u8; 4], usize, u8); 6] = [
     ("dash/init-stream1.m4s", b"avcC", 3, 12),
     ("segments/h264/init.mp4", b"avcC", 3, 30),
     ("encrypted/h264-cenc/video/init.mp4", b"avcC", 3, 12),
     ("tracks/vp9-360p.cmfv", b"vpcC", 5, 21),
     ("tracks/vvc-180p.cmfv", b"vvcC", 10, 32),
+    ("made/vp9-full-range.cmfv", b"vpcC", 5, 10),
 ];
 
 fn data() -> PathBuf {
@@ -82,7 +83,9 @@ fn files() -> Vec<String> {
 fn header_of(name: &str) -> Option<PathBuf> {
     let path = data().join(name);
     let init = match name {
-        _ if name.contains("init") || name.starts_with("tracks/") => return None,
+        _ if name.contains("init") || name.starts_with("tracks/") || name.starts_with("made/") => {
+            return None;
+        }
         _ if name.starts_with("dash/") => {
             let stream = name.split('-').nth(1).unwrap();
             format!("init-{stream}.m4s")
