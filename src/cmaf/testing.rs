@@ -1,6 +1,12 @@
 //! Small CMAF pieces for tests, built box by box.
 
+use crate::isobmff::boxes::{
+    Hdlr, Mdhd, Mfhd, Moof, Mvhd, Ntp, Prft, Tfdt, Tfhd, Tkhd, Traf, Trex, Trun,
+};
 use crate::isobmff::build::{boxed, concat, full};
+
+/// The matrix that changes nothing.
+const UNITY: [i32; 9] = [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_0000];
 
 pub(crate) fn ftyp() -> Vec<u8> {
     boxed(b"ftyp", b"iso6\0\0\x02\0iso6cmfc")
@@ -20,51 +26,91 @@ pub(crate) fn progressive_head() -> Vec<u8> {
 }
 
 fn mvhd() -> Vec<u8> {
-    let mut fields = vec![0; 96];
-    fields[8..12].copy_from_slice(&1000u32.to_be_bytes());
-    full(b"mvhd", 0, 0, &fields)
+    let mvhd = Mvhd {
+        creation_time: 0,
+        timescale: 1000,
+        duration: 0,
+        rate: 0x0001_0000,
+        volume: 0x0100,
+        matrix: UNITY,
+        next_track_id: 2,
+    };
+    mvhd.encode()
 }
 
 fn trak(id: u32) -> Vec<u8> {
-    let mut tkhd = vec![0; 80];
-    tkhd[8..12].copy_from_slice(&id.to_be_bytes());
-    let mut mdhd = vec![0; 20];
-    mdhd[8..12].copy_from_slice(&12800u32.to_be_bytes());
-    mdhd[16..18].copy_from_slice(&0x55c4u16.to_be_bytes());
-    let hdlr = concat(&[&[0; 4][..], b"vide", &[0; 12], b"VideoHandler\0"]);
+    let tkhd = Tkhd {
+        flags: 3,
+        creation_time: 0,
+        track_id: id,
+        duration: 0,
+        layer: 0,
+        alternate_group: 0,
+        volume: 0,
+        matrix: UNITY,
+        width: 0,
+        height: 0,
+    };
+    let mdhd = Mdhd {
+        creation_time: 0,
+        timescale: 12_800,
+        duration: 0,
+        language: "und".to_owned(),
+    };
+    let hdlr = Hdlr {
+        handler: b"vide".into(),
+        name: "VideoHandler".to_owned(),
+    };
     let entry = boxed(b"avc1", &[0; 78]);
     let stsd = full(b"stsd", 0, 0, &concat(&[&1u32.to_be_bytes()[..], &entry]));
     let minf = boxed(b"minf", &boxed(b"stbl", &stsd));
-    let mdia = concat(&[full(b"mdhd", 0, 0, &mdhd), full(b"hdlr", 0, 0, &hdlr), minf]);
-    boxed(
-        b"trak",
-        &concat(&[full(b"tkhd", 0, 3, &tkhd), boxed(b"mdia", &mdia)]),
-    )
+    let mdia = boxed(b"mdia", &concat(&[mdhd.encode(), hdlr.encode(), minf]));
+    boxed(b"trak", &concat(&[tkhd.encode(), mdia]))
 }
 
-fn trex(id: u32) -> Vec<u8> {
-    let fields = [id, 1, 512, 0, 0x0101_0000];
-    full(b"trex", 0, 0, &concat(&fields.map(u32::to_be_bytes)))
+fn trex(track_id: u32) -> Vec<u8> {
+    let trex = Trex {
+        track_id,
+        default_sample_description_index: 1,
+        default_sample_duration: 512,
+        default_sample_size: 0,
+        default_sample_flags: 0x0101_0000,
+    };
+    trex.encode()
 }
 
-/// `moof` with one `traf` per track; every sample of `sizes` lasts 512 ticks, the first is sync.
+/// `moof` with one `traf` per track; every sample of `sizes` lasts the track's 512 ticks, the first is
+/// sync.
 pub(crate) fn moof(sequence: u32, track_ids: &[u32], decode_time: u64, sizes: &[u32]) -> Vec<u8> {
-    let mut parts = vec![full(b"mfhd", 0, 0, &sequence.to_be_bytes())];
-    for id in track_ids {
-        let tfhd = full(b"tfhd", 0, 0x02_0000, &id.to_be_bytes());
-        let tfdt = full(b"tfdt", 1, 0, &decode_time.to_be_bytes());
-        let count = u32::try_from(sizes.len()).unwrap();
-        let run = concat(
-            &[&[count, 0, 0x0200_0000][..], sizes]
-                .concat()
-                .iter()
-                .map(|n| n.to_be_bytes())
-                .collect::<Vec<_>>(),
-        );
-        let trun = full(b"trun", 0, 0x205, &run);
-        parts.push(boxed(b"traf", &concat(&[tfhd, tfdt, trun])));
-    }
-    boxed(b"moof", &concat(&parts))
+    let traf = |track_id: &u32| Traf {
+        tfhd: Tfhd {
+            flags: Tfhd::DEFAULT_BASE_IS_MOOF,
+            track_id: *track_id,
+            base_data_offset: None,
+            sample_description_index: None,
+            default_sample_duration: None,
+            default_sample_size: None,
+            default_sample_flags: None,
+        },
+        tfdt: Some(Tfdt {
+            version: 1,
+            base_media_decode_time: decode_time,
+        }),
+        truns: vec![Trun {
+            sample_count: u32::try_from(sizes.len()).unwrap(),
+            data_offset: Some(0),
+            first_sample_flags: Some(0x0200_0000),
+            sizes: sizes.to_vec(),
+            ..Trun::default()
+        }],
+    };
+    let moof = Moof {
+        mfhd: Mfhd {
+            sequence_number: sequence,
+        },
+        trafs: track_ids.iter().map(traf).collect(),
+    };
+    moof.encode()
 }
 
 pub(crate) fn mdat(len: usize) -> Vec<u8> {
@@ -72,13 +118,13 @@ pub(crate) fn mdat(len: usize) -> Vec<u8> {
 }
 
 pub(crate) fn prft(unix_seconds: u64) -> Vec<u8> {
-    let ntp = (unix_seconds + 2_208_988_800) << 32;
-    full(
-        b"prft",
-        1,
-        24,
-        &concat(&[&[0, 0, 0, 1][..], &ntp.to_be_bytes(), &[0; 8]]),
-    )
+    let prft = Prft {
+        flags: 24,
+        track_id: 1,
+        ntp: Ntp((unix_seconds + 2_208_988_800) << 32),
+        media_time: 0,
+    };
+    prft.encode()
 }
 
 pub(crate) fn styp(brands: &[u8]) -> Vec<u8> {

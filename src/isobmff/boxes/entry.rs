@@ -197,6 +197,12 @@ impl SampleEntry {
 
     fn read_child(&mut self, child: &BoxRef<'_>) -> Result<()> {
         match &child.kind.0 {
+            // QuickTime puts the esds of AAC one level down.
+            b"wave" => {
+                if let Some(esds) = child.child(b"esds")? {
+                    self.configuration = Configuration::decode(&esds)?;
+                }
+            }
             b"sinf" => self.protection = Some(Sinf::decode(child)?),
             b"pasp" => self.pasp = Some(Pasp::decode(child)?),
             b"colr" => {

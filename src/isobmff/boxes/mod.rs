@@ -5,6 +5,7 @@
 
 mod auxiliary;
 mod configuration;
+mod encode;
 mod entry;
 mod event;
 mod file;

@@ -149,10 +149,19 @@ impl Hdlr {
     pub fn decode(source: &BoxRef<'_>) -> Result<Self> {
         let mut reader = source.reader();
         reader.version_and_flags(0)?;
-        reader.skip(4)?;
+        let component = reader.u32()?;
         let handler = reader.fourcc()?;
         reader.skip(12)?;
-        let name = String::from_utf8_lossy(reader.text()).into_owned();
+        let counted = reader
+            .left()
+            .split_first()
+            .filter(|(len, rest)| component != 0 && usize::from(**len) <= rest.len());
+        let name = match counted {
+            // QuickTime, which has a component type here, gives the length of the name instead.
+            Some((len, rest)) => rest.get(..usize::from(*len)).unwrap_or(rest),
+            None => reader.text(),
+        };
+        let name = String::from_utf8_lossy(name).into_owned();
         Ok(Self { handler, name })
     }
 }
