@@ -1,9 +1,9 @@
 //! The one place where the `mp4` crate decodes, and what must hold before it may.
 //!
 //! The crate trusts sizes and counts, so it is never shown one that was not checked here, and it
-//! never walks: it gets one leaf box at a time, alone in its window. Every check below is on the
-//! length that version and flags ask for; a box that is longer is refused as one that is shorter,
-//! because what the crate makes of the rest is not defined.
+//! never walks: it gets one leaf box at a time, alone in its window. The window ends where version,
+//! flags and counts say that the fields end; a box that is shorter is refused, and what follows in a
+//! longer one the crate does not see.
 //!
 //! | goes through the crate                  | read by our own code instead, because          |
 //! |------------------------------------------|-------------------------------------------------|
@@ -25,57 +25,95 @@ use super::boxes::{
 use super::reader::length;
 use super::{BoxRef, Cause, FourCc, Result, limits};
 
+/// A box whose payload has been found to hold all its fields, and how long they are.
+struct Checked<'b, 'a> {
+    source: &'b BoxRef<'a>,
+    fields: u64,
+}
+
 /// Decodes the box as a `B`. The box types of the crate have no public names: they are reached as
 /// the type of a field, named by a function that is never called.
-fn decode<P, B>(_field: fn(&P) -> Option<&B>, source: &BoxRef<'_>) -> Result<B>
+fn decode<P, B>(_field: fn(&P) -> Option<&B>, checked: &Checked<'_, '_>) -> Result<B>
 where
     B: for<'c, 'w> ReadBox<&'c mut Cursor<&'w [u8]>>,
 {
     // `read_box` expects to stand behind an eight-byte header and takes 8 off its position.
-    let window = source.window();
+    let len = checked.fields.saturating_add(8);
+    let window = checked.source.window();
+    let window = usize::try_from(len)
+        .ok()
+        .and_then(|len| window.get(..len))
+        .unwrap_or(window);
     let mut cursor = Cursor::new(window);
     cursor.set_position(8);
     B::read_box(&mut cursor, length(window)).map_err(|_| {
-        source.error(Cause::Value(
-            "the fields do not go with the length of the box",
-        ))
+        let cause = Cause::Value("the fields do not go with the length of the box");
+        checked.source.error(cause)
     })
 }
 
-/// Requires a payload of exactly `expected` bytes.
-fn exactly(source: &BoxRef<'_>, expected: u64) -> Result<()> {
+/// Requires `fields` bytes of payload. More may follow, for what a later edition adds; the crate does
+/// not see it.
+fn at_least<'b, 'a>(source: &'b BoxRef<'a>, fields: u64) -> Result<Checked<'b, 'a>> {
     let left = length(source.payload());
-    if left == expected {
-        Ok(())
-    } else if left < expected {
-        let need = expected;
-        Err(source.reader().error(Cause::Short { need, left }))
-    } else {
-        let cause = Cause::Value("the box is longer than its version and flags say");
-        Err(source.error(cause))
+    if left < fields {
+        let need = fields;
+        return Err(source.reader().error(Cause::Short { need, left }));
+    }
+    Ok(Checked { source, fields })
+}
+
+/// All of a box whose last field goes to its end.
+fn whole<'b, 'a>(source: &'b BoxRef<'a>) -> Checked<'b, 'a> {
+    let fields = length(source.payload());
+    Checked { source, fields }
+}
+
+/// Requires version 0 with `short` bytes of payload, or version 1 with `long`.
+fn versioned<'b, 'a>(source: &'b BoxRef<'a>, short: u64, long: u64) -> Result<Checked<'b, 'a>> {
+    match source.reader().version_and_flags(1)? {
+        (0, _) => at_least(source, short),
+        _ => at_least(source, long),
     }
 }
 
-/// Requires version 0 with a payload of `short` bytes or version 1 with one of `long`.
-fn versioned(source: &BoxRef<'_>, short: u64, long: u64) -> Result<()> {
-    match source.reader().version_and_flags(1)? {
-        (0, _) => exactly(source, short),
-        _ => exactly(source, long),
-    }
+/// Requires version 0 with `fields` bytes of payload.
+fn plain<'b, 'a>(source: &'b BoxRef<'a>, fields: u64) -> Result<Checked<'b, 'a>> {
+    source.reader().version_and_flags(0)?;
+    at_least(source, fields)
+}
+
+/// Requires a full box of version `max` or less with as many entries of `entry` bytes as the 32 bits
+/// at `at` in the payload say.
+fn table<'b, 'a>(
+    source: &'b BoxRef<'a>,
+    max: u8,
+    at: usize,
+    entry: u64,
+) -> Result<Checked<'b, 'a>> {
+    let mut reader = source.reader();
+    reader.version_and_flags(max)?;
+    reader.skip(at.saturating_sub(4))?;
+    let count = reader.count(entry)?;
+    let fields = u64::try_from(at).unwrap_or(u64::MAX).saturating_add(4);
+    at_least(
+        source,
+        u64::from(count)
+            .saturating_mul(entry)
+            .saturating_add(fields),
+    )
 }
 
 pub(super) fn file_type(source: &BoxRef<'_>) -> Result<FileType> {
     /// `FtypBox` does have a name, but no box has a field of that type.
     struct Holder(mp4::FtypBox);
     let len = source.payload().len();
-    if len < 8 {
-        exactly(source, 8)?;
-    }
+    at_least(source, 8)?;
     if !len.is_multiple_of(4) || len > limits::SMALL_BOX {
         let cause = Cause::Value("the length is no whole number of brands within the limit");
         return Err(source.error(cause));
     }
-    let found = decode(|holder: &Holder| Some(&holder.0), source)?;
+    let found = decode(|holder: &Holder| Some(&holder.0), &whole(source))?;
     Ok(FileType {
         major_brand: FourCc(found.major_brand.value),
         minor_version: found.minor_version,
@@ -88,8 +126,8 @@ pub(super) fn file_type(source: &BoxRef<'_>) -> Result<FileType> {
 }
 
 pub(super) fn mvhd(source: &BoxRef<'_>) -> Result<Mvhd> {
-    versioned(source, 100, 112)?;
-    let found = decode(|moov: &MoovBox| Some(&moov.mvhd), source)?;
+    let checked = versioned(source, 100, 112)?;
+    let found = decode(|moov: &MoovBox| Some(&moov.mvhd), &checked)?;
     let m = &found.matrix;
     Ok(Mvhd {
         creation_time: found.creation_time,
@@ -103,10 +141,10 @@ pub(super) fn mvhd(source: &BoxRef<'_>) -> Result<Mvhd> {
 }
 
 pub(super) fn tkhd(source: &BoxRef<'_>) -> Result<Tkhd> {
-    versioned(source, 84, 96)?;
+    let checked = versioned(source, 84, 96)?;
     let found = decode(
         |moov: &MoovBox| moov.traks.first().map(|trak| &trak.tkhd),
-        source,
+        &checked,
     )?;
     let m = &found.matrix;
     Ok(Tkhd {
@@ -125,10 +163,10 @@ pub(super) fn tkhd(source: &BoxRef<'_>) -> Result<Tkhd> {
 }
 
 pub(super) fn mdhd(source: &BoxRef<'_>) -> Result<Mdhd> {
-    versioned(source, 24, 36)?;
+    let checked = versioned(source, 24, 36)?;
     let found = decode(
         |moov: &MoovBox| moov.traks.first().map(|trak| &trak.mdia.mdhd),
-        source,
+        &checked,
     )?;
     Ok(Mdhd {
         creation_time: found.creation_time,
@@ -139,15 +177,14 @@ pub(super) fn mdhd(source: &BoxRef<'_>) -> Result<Mdhd> {
 }
 
 pub(super) fn vmhd(source: &BoxRef<'_>) -> Result<Vmhd> {
-    source.reader().version_and_flags(0)?;
-    exactly(source, 12)?;
+    let checked = plain(source, 12)?;
     let found = decode(
         |moov: &MoovBox| {
             moov.traks
                 .first()
                 .and_then(|trak| trak.mdia.minf.vmhd.as_ref())
         },
-        source,
+        &checked,
     )?;
     Ok(Vmhd {
         flags: found.flags,
@@ -161,15 +198,14 @@ pub(super) fn vmhd(source: &BoxRef<'_>) -> Result<Vmhd> {
 }
 
 pub(super) fn smhd(source: &BoxRef<'_>) -> Result<Smhd> {
-    source.reader().version_and_flags(0)?;
-    exactly(source, 8)?;
+    let checked = plain(source, 8)?;
     let found = decode(
         |moov: &MoovBox| {
             moov.traks
                 .first()
                 .and_then(|trak| trak.mdia.minf.smhd.as_ref())
         },
-        source,
+        &checked,
     )?;
     Ok(Smhd {
         balance: found.balance.raw_value(),
@@ -177,10 +213,10 @@ pub(super) fn smhd(source: &BoxRef<'_>) -> Result<Smhd> {
 }
 
 pub(super) fn mehd(source: &BoxRef<'_>) -> Result<Mehd> {
-    versioned(source, 8, 12)?;
+    let checked = versioned(source, 8, 12)?;
     let found = decode(
         |moov: &MoovBox| moov.mvex.as_ref().and_then(|mvex| mvex.mehd.as_ref()),
-        source,
+        &checked,
     )?;
     Ok(Mehd {
         fragment_duration: found.fragment_duration,
@@ -188,11 +224,10 @@ pub(super) fn mehd(source: &BoxRef<'_>) -> Result<Mehd> {
 }
 
 pub(super) fn trex(source: &BoxRef<'_>) -> Result<Trex> {
-    source.reader().version_and_flags(0)?;
-    exactly(source, 24)?;
+    let checked = plain(source, 24)?;
     let found = decode(
         |moov: &MoovBox| moov.mvex.as_ref().map(|mvex| &mvex.trex),
-        source,
+        &checked,
     )?;
     Ok(Trex {
         track_id: found.track_id,
@@ -204,9 +239,8 @@ pub(super) fn trex(source: &BoxRef<'_>) -> Result<Trex> {
 }
 
 pub(super) fn mfhd(source: &BoxRef<'_>) -> Result<Mfhd> {
-    source.reader().version_and_flags(0)?;
-    exactly(source, 8)?;
-    let found = decode(|moof: &MoofBox| Some(&moof.mfhd), source)?;
+    let checked = plain(source, 8)?;
+    let found = decode(|moof: &MoofBox| Some(&moof.mfhd), &checked)?;
     Ok(Mfhd {
         sequence_number: found.sequence_number,
     })
@@ -216,13 +250,13 @@ pub(super) fn tfhd(source: &BoxRef<'_>) -> Result<Tfhd> {
     let (_, flags) = source.reader().version_and_flags(0)?;
     let optional = [(0x01, 8), (0x02, 4), (0x08, 4), (0x10, 4), (0x20, 4)];
     let present = optional.iter().filter(|(bit, _)| flags & bit != 0);
-    exactly(
+    let checked = at_least(
         source,
         present.fold(8, |sum: u64, (_, len)| sum.saturating_add(*len)),
     )?;
     let found = decode(
         |moof: &MoofBox| moof.trafs.first().map(|traf| &traf.tfhd),
-        source,
+        &checked,
     )?;
     Ok(Tfhd {
         flags,
@@ -236,10 +270,10 @@ pub(super) fn tfhd(source: &BoxRef<'_>) -> Result<Tfhd> {
 }
 
 pub(super) fn tfdt(source: &BoxRef<'_>) -> Result<Tfdt> {
-    versioned(source, 8, 12)?;
+    let checked = versioned(source, 8, 12)?;
     let found = decode(
         |moof: &MoofBox| moof.trafs.first().and_then(|traf| traf.tfdt.as_ref()),
-        source,
+        &checked,
     )?;
     Ok(Tfdt {
         version: found.version,
@@ -260,13 +294,13 @@ pub(super) fn trun(source: &BoxRef<'_>) -> Result<Trun> {
     if each == 0 {
         return Err(source.error(Cause::Value("a run without per-sample fields")));
     }
-    exactly(
+    let checked = at_least(
         source,
         fixed.saturating_add(u64::from(count).saturating_mul(each)),
     )?;
     let found = decode(
         |moof: &MoofBox| moof.trafs.first().and_then(|traf| traf.trun.as_ref()),
-        source,
+        &checked,
     )?;
     let signed = |offset: &u32| i64::from(i32::from_be_bytes(offset.to_be_bytes()));
     Ok(Trun {
@@ -290,32 +324,15 @@ pub(super) fn trun(source: &BoxRef<'_>) -> Result<Trun> {
     })
 }
 
-/// Requires a full box of version `max` or less whose entries of `entry` bytes, counted by the 32
-/// bits at `at` in the payload, fill it.
-fn table(source: &BoxRef<'_>, max: u8, at: usize, entry: u64) -> Result<u8> {
-    let mut reader = source.reader();
-    let (version, _) = reader.version_and_flags(max)?;
-    reader.skip(at.saturating_sub(4))?;
-    let count = reader.count(entry)?;
-    let fields = u64::try_from(at).unwrap_or(u64::MAX).saturating_add(4);
-    exactly(
-        source,
-        u64::from(count)
-            .saturating_mul(entry)
-            .saturating_add(fields),
-    )?;
-    Ok(version)
-}
-
 pub(super) fn elst(source: &BoxRef<'_>) -> Result<Elst> {
     let version = source.reader().version_and_flags(1)?.0;
-    table(source, 1, 4, if version == 0 { 12 } else { 20 })?;
+    let checked = table(source, 1, 4, if version == 0 { 12 } else { 20 })?;
     let found = decode(
         |moov: &MoovBox| {
             let edts = moov.traks.first().and_then(|trak| trak.edts.as_ref());
             edts.and_then(|edts| edts.elst.as_ref())
         },
-        source,
+        &checked,
     )?;
     // The crate does not extend the sign of the 32-bit form.
     let media_time = |raw: u64| match (version, u32::try_from(raw)) {
@@ -336,10 +353,10 @@ pub(super) fn elst(source: &BoxRef<'_>) -> Result<Elst> {
 }
 
 pub(super) fn stts(source: &BoxRef<'_>) -> Result<Stts> {
-    table(source, 0, 4, 8)?;
+    let checked = table(source, 0, 4, 8)?;
     let found = decode(
         |moov: &MoovBox| moov.traks.first().map(|trak| &trak.mdia.minf.stbl.stts),
-        source,
+        &checked,
     )?;
     Ok(Stts {
         runs: found
@@ -351,13 +368,14 @@ pub(super) fn stts(source: &BoxRef<'_>) -> Result<Stts> {
 }
 
 pub(super) fn ctts(source: &BoxRef<'_>) -> Result<Ctts> {
-    let version = table(source, 1, 4, 8)?;
+    let version = source.reader().version_and_flags(1)?.0;
+    let checked = table(source, 1, 4, 8)?;
     let found = decode(
         |moov: &MoovBox| {
             let trak = moov.traks.first();
             trak.and_then(|trak| trak.mdia.minf.stbl.ctts.as_ref())
         },
-        source,
+        &checked,
     )?;
     // The crate has them signed in both versions.
     let offset = |raw: i32| match version {
@@ -379,17 +397,17 @@ pub(super) fn stsz(source: &BoxRef<'_>) -> Result<Stsz> {
     let (sample_size, sample_count) = (reader.u32()?, reader.u32()?);
     if sample_size != 0 {
         // The count is backed by nothing: not for the crate.
-        exactly(source, 12)?;
+        at_least(source, 12)?;
         return Ok(Stsz {
             sample_size,
             sample_count,
             sizes: Vec::new(),
         });
     }
-    table(source, 0, 8, 4)?;
+    let checked = table(source, 0, 8, 4)?;
     let found = decode(
         |moov: &MoovBox| moov.traks.first().map(|trak| &trak.mdia.minf.stbl.stsz),
-        source,
+        &checked,
     )?;
     Ok(Stsz {
         sample_size,
@@ -400,23 +418,23 @@ pub(super) fn stsz(source: &BoxRef<'_>) -> Result<Stsz> {
 
 pub(super) fn chunk_offsets(source: &BoxRef<'_>) -> Result<ChunkOffsets> {
     if source.kind == b"co64" {
-        table(source, 0, 4, 8)?;
+        let checked = table(source, 0, 4, 8)?;
         let found = decode(
             |moov: &MoovBox| {
                 let trak = moov.traks.first();
                 trak.and_then(|trak| trak.mdia.minf.stbl.co64.as_ref())
             },
-            source,
+            &checked,
         )?;
         return Ok(ChunkOffsets(found.entries));
     }
-    table(source, 0, 4, 4)?;
+    let checked = table(source, 0, 4, 4)?;
     let found = decode(
         |moov: &MoovBox| {
             let trak = moov.traks.first();
             trak.and_then(|trak| trak.mdia.minf.stbl.stco.as_ref())
         },
-        source,
+        &checked,
     )?;
     Ok(ChunkOffsets(
         found.entries.into_iter().map(u64::from).collect(),
@@ -443,7 +461,7 @@ pub(super) fn avcc(source: &BoxRef<'_>) -> Result<AvcC> {
             trak.and_then(|trak| trak.mdia.minf.stbl.stsd.avc1.as_ref())
                 .map(|avc1| &avc1.avcc)
         },
-        source,
+        &whole(source),
     )?;
     Ok(AvcC {
         profile: found.avc_profile_indication,
@@ -464,10 +482,10 @@ pub(super) fn avcc(source: &BoxRef<'_>) -> Result<AvcC> {
 }
 
 pub(super) fn stsc(source: &BoxRef<'_>) -> Result<Stsc> {
-    table(source, 0, 4, 12)?;
+    let checked = table(source, 0, 4, 12)?;
     let found = decode(
         |moov: &MoovBox| moov.traks.first().map(|trak| &trak.mdia.minf.stbl.stsc),
-        source,
+        &checked,
     )?;
     Ok(Stsc {
         runs: found
@@ -482,13 +500,13 @@ pub(super) fn stsc(source: &BoxRef<'_>) -> Result<Stsc> {
 }
 
 pub(super) fn stss(source: &BoxRef<'_>) -> Result<Stss> {
-    table(source, 0, 4, 4)?;
+    let checked = table(source, 0, 4, 4)?;
     let found = decode(
         |moov: &MoovBox| {
             let trak = moov.traks.first();
             trak.and_then(|trak| trak.mdia.minf.stbl.stss.as_ref())
         },
-        source,
+        &checked,
     )?;
     Ok(Stss(found.entries))
 }
@@ -518,7 +536,7 @@ pub(super) fn emsg(source: &BoxRef<'_>) -> Result<Emsg> {
     if version == 0 {
         reader.skip(16)?;
     }
-    let found = decode(|holder: &Holder| Some(&holder.0), source)?;
+    let found = decode(|holder: &Holder| Some(&holder.0), &whole(source))?;
     Ok(Emsg {
         scheme: found.scheme_id_uri,
         value: found.value,

@@ -278,6 +278,8 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn any_split_gives_the_same_events(body in body(), mut cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..12)) {
         cuts.sort_by_key(|cut| cut.index(body.len() + 1));

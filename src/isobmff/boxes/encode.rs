@@ -579,6 +579,19 @@ mod tests {
         decode(&source).unwrap()
     }
 
+    #[test]
+    fn bytes_behind_the_fields_are_passed_over() {
+        let tfdt = Tfdt {
+            version: 1,
+            base_media_decode_time: 7,
+        };
+        let longer = boxed(b"tfdt", &concat(&[&tfdt.encode()[8..], &[1, 2, 3]]));
+        assert_eq!(back(&longer, Tfdt::decode), tfdt);
+        let shorter = boxed(b"tfdt", &tfdt.encode()[8..19]);
+        let error = Tfdt::decode(&BoxRef::top(&shorter, 0).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "tfdt at byte 8: need 12 bytes, 11 left");
+    }
+
     /// Every proper prefix of a box is no box.
     fn has_no_whole_prefix(bytes: &[u8]) {
         for len in 0..bytes.len() {

@@ -58,7 +58,7 @@ impl Mfhd {
     ///
     /// # Errors
     ///
-    /// It is not 16 bytes long. So for those below: the length must go with version and flags.
+    /// It is too short for its version and flags, or the version is not defined. So for those below.
     pub fn decode(source: &BoxRef<'_>) -> Result<Self> {
         through_mp4::mfhd(source)
     }

@@ -23,7 +23,7 @@ impl Vmhd {
     ///
     /// # Errors
     ///
-    /// Its length does not go with its version. So for those below.
+    /// It is too short, or its version is not defined. So for those below.
     pub fn decode(source: &BoxRef<'_>) -> Result<Self> {
         through_mp4::vmhd(source)
     }

@@ -35,7 +35,7 @@ impl Mvhd {
     ///
     /// # Errors
     ///
-    /// Its length does not go with its version, or the version is above 1. So for those below.
+    /// It is too short for its version, or the version is above 1. So for those below.
     pub fn decode(source: &BoxRef<'_>) -> Result<Self> {
         through_mp4::mvhd(source)
     }

@@ -32,7 +32,7 @@ impl Elst {
     ///
     /// # Errors
     ///
-    /// The entries do not fill the box, or the version is not defined. So for those below.
+    /// There are more entries than bytes, or the version is not defined. So for those below.
     pub fn decode(source: &BoxRef<'_>) -> Result<Self> {
         through_mp4::elst(source)
     }
