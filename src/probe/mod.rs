@@ -9,6 +9,7 @@
 //! | `size`, `bit_rate`         | of the object itself, without a header that was lent           |
 //! | `nb_frames`                | also where samples are in fragments                            |
 //! | `level`, `profile`, ...    | from the codec configuration, also where ffprobe needs samples |
+//! | `codecs`, `encryption`     | ours                                                           |
 //! | `refs`                     | left out                                                       |
 
 mod codec;
@@ -22,7 +23,8 @@ use std::fmt;
 use std::io::{self, Read, Seek};
 
 pub use report::{
-    AudioReport, Disposition, Format, FormatTags, Report, StreamReport, StreamTags, VideoReport,
+    AudioReport, Disposition, Encryption, Format, FormatTags, Report, StreamReport, StreamTags,
+    VideoReport,
 };
 
 use crate::cmaf::TrackHeader;

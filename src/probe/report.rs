@@ -29,6 +29,12 @@ pub struct StreamReport {
     pub codec_type: &'static str,
     pub codec_tag_string: String,
     pub codec_tag: String,
+    /// Ours: the parameter of that name in manifests and media types.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub codecs: String,
+    /// Ours: how the samples are encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     #[serde(flatten)]
     pub video: Option<VideoReport>,
     #[serde(flatten)]
@@ -48,6 +54,17 @@ pub struct StreamReport {
     pub nb_frames: String,
     pub disposition: Disposition,
     pub tags: StreamTags,
+}
+
+/// How the samples of a track are encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Encryption {
+    /// `cenc`, `cbcs`, ...
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// The key's id, 32 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
 }
 
 /// What only video has.

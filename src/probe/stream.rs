@@ -1,14 +1,15 @@
 //! One track in ffprobe's words.
 
 use crate::cmaf::Track;
-use crate::cmaf::codec::{Chroma, Colour, Picture};
-use crate::isobmff::boxes::{Configuration, SampleEntry, Visual};
+use crate::cmaf::codec::{Chroma, Colour, Picture, codecs};
+use crate::isobmff::boxes::{Configuration, SampleEntry, Sinf, Visual};
 
 use super::codec::Codec;
 use super::names;
 use super::rate;
 use super::report::{
-    AudioReport, Disposition, StreamReport, StreamTags, VideoReport, bit_rate, micros, seconds,
+    AudioReport, Disposition, Encryption, StreamReport, StreamTags, VideoReport, bit_rate, micros,
+    seconds,
 };
 use super::walk::Sums;
 
@@ -43,6 +44,11 @@ pub(super) fn report(
         },
         codec_tag_string: tag.to_string(),
         codec_tag: format!("{:#010x}", u32::from_le_bytes(tag.0)),
+        codecs: match track.entries.is_empty() {
+            true => String::new(),
+            false => codecs(entry),
+        },
+        encryption: entry.protection.as_ref().map(encryption),
         video,
         audio: audio(&codec, entry),
         id: format!("{:#x}", track.id),
@@ -68,6 +74,14 @@ pub(super) fn report(
                 .map(|visual| visual.compressor.clone())
                 .unwrap_or_default(),
         },
+    }
+}
+
+fn encryption(sinf: &Sinf) -> Encryption {
+    let hex = |bytes: &[u8; 16]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Encryption {
+        scheme: sinf.scheme.map(|(scheme, _)| scheme.to_string()),
+        key_id: sinf.tenc.as_ref().map(|tenc| hex(&tenc.key_id)),
     }
 }
 

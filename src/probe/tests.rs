@@ -215,6 +215,19 @@ fn a_segment_needs_a_header_and_a_playlist_is_no_media() {
     assert!(matches!(report(b"", None), Err(ProbeError::NotMedia)));
 }
 
+#[test]
+fn encryption_is_described() {
+    let cenc = ours("encrypted/h264-cenc/video/1.m4s");
+    let stream = &cenc["streams"][0];
+    assert_eq!(stream["codecs"], "avc1.4d400c");
+    assert_eq!(stream["encryption"]["scheme"], "cenc");
+    let cbcs = ours("encrypted/h264-cbcs/audio/init.mp4");
+    assert_eq!(cbcs["streams"][0]["encryption"]["scheme"], "cbcs");
+    let key = cbcs["streams"][0]["encryption"]["key_id"].as_str().unwrap();
+    assert!(key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit()));
+    assert!(ours("dash/init-stream1.m4s")["streams"][0]["encryption"].is_null());
+}
+
 /// A header and then fragments of 4 MiB without end, made up as they are read.
 struct Endless {
     header: Vec<u8>,
@@ -265,5 +278,5 @@ fn sixteen_gibibytes_are_probed_by_reading_few_of_them() {
     };
     let report = probe(&mut source, 16 << 30, None, "endless").unwrap();
     assert_eq!(report.streams[0].nb_frames, "4095");
-    assert!(source.read < 100 << 20, "{} bytes read", source.read);
+    assert!(source.read < 20 << 20, "{} bytes read", source.read);
 }

@@ -8,8 +8,11 @@ use crate::isobmff::{self, BoxRef, Event, FourCc, Stream, check, limits};
 
 use super::ProbeError;
 
-/// Bytes read at once. Small, because what follows a `moof` is mostly passed over.
-const PIECE: usize = 16 << 10;
+/// Bytes read at once.
+const PIECE: usize = 64 << 10;
+
+/// Bytes read behind media data that was passed over: there are likely a `moof` and more of it.
+const PEEK: usize = 4 << 10;
 
 /// What was found.
 #[derive(Debug)]
@@ -121,19 +124,22 @@ impl Walk {
         let mut stream = Stream::new(keep);
         let mut buffer = vec![0; PIECE];
         let mut at = 0;
+        let mut size_of_piece = PEEK;
         loop {
             let left = size - at;
             let pass = stream.to_pass().min(left);
             let mut piece = &[][..];
-            if pass > PIECE as u64 {
+            if pass > PEEK as u64 {
                 let by = i64::try_from(pass).unwrap_or(i64::MAX);
                 source
                     .seek(SeekFrom::Current(by))
                     .map_err(ProbeError::Read)?;
                 stream.pass(by.unsigned_abs());
                 at += by.unsigned_abs();
+                size_of_piece = PEEK;
             } else {
-                let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+                let most = usize::try_from(left).unwrap_or(PIECE).min(size_of_piece);
+                size_of_piece = PIECE;
                 let read = source.read(&mut buffer[..most]).map_err(ProbeError::Read)?;
                 piece = &buffer[..read];
                 at += read as u64;
