@@ -68,7 +68,7 @@ pub struct SampleEntry {
     pub mdcv: Option<Mdcv>,
     /// Buffer size and bit rates.
     pub btrt: Option<Btrt>,
-    /// What could not be read.
+    /// What could not be read, at most [`SampleEntry::MOST_TROUBLES`].
     pub troubles: Vec<Error>,
 }
 
@@ -122,6 +122,9 @@ enum Layout {
 }
 
 impl SampleEntry {
+    /// Most troubles that are told.
+    pub const MOST_TROUBLES: usize = 8;
+
     /// Reads one entry.
     #[must_use]
     pub fn decode(source: &BoxRef<'_>) -> Self {
@@ -188,7 +191,9 @@ impl SampleEntry {
         }
         for child in Children::of(&reader) {
             let child = child?;
-            if let Err(error) = self.read_child(&child) {
+            if let Err(error) = self.read_child(&child)
+                && self.troubles.len() < Self::MOST_TROUBLES
+            {
                 self.troubles.push(error);
             }
         }
@@ -250,5 +255,75 @@ fn layout(kind: FourCc) -> Layout {
         | b"twos" | b".mp3" | b"samr" | b"sawb" | b"enca" => Layout::Audio,
         b"stpp" | b"wvtt" | b"urim" | b"evte" => Layout::Text,
         _ => Layout::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isobmff::build::{boxed, concat, full};
+
+    #[test]
+    fn a_box_that_cannot_be_read_does_not_spoil_the_others() {
+        let pasp = boxed(b"pasp", &[0, 0, 0, 4, 0, 0, 0, 3]);
+        let broken = boxed(b"avcC", &[1, 77, 64, 12, 0xff, 0xe1, 0, 9]);
+        let entry = boxed(b"avc1", &concat(&[vec![0; 78], broken, pasp]));
+        let found = SampleEntry::decode(&BoxRef::top(&entry, 0).unwrap());
+        assert_eq!(
+            found.pasp.map(|pasp| (pasp.h_spacing, pasp.v_spacing)),
+            Some((4, 3))
+        );
+        assert_eq!(found.configuration, None);
+        let troubles: Vec<_> = found.troubles.iter().map(ToString::to_string).collect();
+        assert_eq!(troubles, ["avc1 > avcC at byte 102: need 9 bytes, 0 left"]);
+    }
+
+    #[test]
+    fn troubles_are_limited() {
+        let entry = boxed(
+            b"avc1",
+            &concat(&[vec![0; 78], boxed(b"pasp", &[]).repeat(1000)]),
+        );
+        let found = SampleEntry::decode(&BoxRef::top(&entry, 0).unwrap());
+        assert_eq!(found.troubles.len(), SampleEntry::MOST_TROUBLES);
+    }
+
+    #[test]
+    fn an_encrypted_entry_knows_what_it_was() {
+        let tenc = full(
+            b"tenc",
+            1,
+            0,
+            &concat(&[&[0, 0x19, 1, 0][..], &[7; 16], &[2, 9, 9]]),
+        );
+        let sinf = concat(&[
+            boxed(b"frma", b"hvc1"),
+            full(b"schm", 0, 0, b"cbcs\0\x01\0\0"),
+            boxed(b"schi", &tenc),
+        ]);
+        let entry = boxed(b"encv", &concat(&[vec![0; 78], boxed(b"sinf", &sinf)]));
+        let found = SampleEntry::decode(&BoxRef::top(&entry, 0).unwrap());
+        assert_eq!(
+            (found.kind, found.format()),
+            (b"encv".into(), b"hvc1".into())
+        );
+        let protection = found.protection.unwrap();
+        assert_eq!(protection.scheme, Some((b"cbcs".into(), 0x0001_0000)));
+        let tenc = protection.tenc.unwrap();
+        assert_eq!((tenc.pattern, tenc.key_id), ((1, 9), [7; 16]));
+        assert_eq!(
+            (tenc.is_protected, tenc.iv_size, tenc.constant_iv),
+            (true, 0, vec![9, 9])
+        );
+    }
+
+    #[test]
+    fn a_wrong_number_of_entries_is_refused() {
+        let entry = boxed(b"avc1", &[0; 78]);
+        for (count, fine) in [(0u32, false), (1, true), (2, false)] {
+            let stsd = full(b"stsd", 0, 0, &concat(&[&count.to_be_bytes()[..], &entry]));
+            let source = BoxRef::top(&stsd, 0).unwrap();
+            assert_eq!(Stsd::decode(&source).is_ok(), fine, "{count}");
+        }
     }
 }
