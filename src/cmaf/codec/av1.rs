@@ -192,3 +192,45 @@ fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// libaom, Main, 176x144, ten bits, BT.709, behind a temporal delimiter.
+    const OBUS: [u8; 18] = [
+        0x12, 0x00, 0x0a, 0x0e, 0x00, 0x00, 0x00, 0x03, 0xbd, 0x7c, 0x79, 0xb5, 0xf2, 0xa0, 0x20,
+        0x20, 0x20, 0x80,
+    ];
+
+    #[test]
+    fn the_header_is_found_and_read() {
+        let header = SequenceHeader::find(&OBUS).unwrap();
+        assert_eq!(
+            (header.profile, header.level, header.high_tier),
+            (0, 0, false)
+        );
+        let picture = header.picture;
+        assert_eq!(
+            (picture.width, picture.height, picture.bit_depth),
+            (176, 144, 10)
+        );
+        let colour = picture.colour;
+        assert_eq!(
+            (colour.primaries, colour.transfer, colour.matrix),
+            (1, 1, 1)
+        );
+        assert_eq!(colour.full_range, Some(false));
+    }
+
+    #[test]
+    fn what_is_cut_is_nothing() {
+        for len in 0..OBUS.len() {
+            assert_eq!(SequenceHeader::find(&OBUS[..len]), None, "{len} bytes");
+        }
+        assert_eq!(
+            SequenceHeader::find(&[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff]),
+            None
+        );
+    }
+}

@@ -325,3 +325,70 @@ fn hrd(bits: &mut Bits<'_>) -> Option<Option<(u32, u32)>> {
     bits.skip(5)?;
     Some(Some((removal, output)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmaf::codec::nals;
+
+    /// x264, Main, 320x180 in 25 frames per second.
+    const MAIN: [u8; 25] = [
+        0x67, 0x4d, 0x40, 0x0c, 0xec, 0xa0, 0xa0, 0xcf, 0xcf, 0x80, 0x88, 0x00, 0x00, 0x03, 0x00,
+        0x08, 0x00, 0x00, 0x03, 0x01, 0x90, 0x78, 0xa1, 0x4c, 0xb0,
+    ];
+
+    /// x264, High, 352x288 interlaced, pixels of 16:11.
+    const INTERLACED: [u8; 24] = [
+        0x67, 0x64, 0x00, 0x15, 0xac, 0xd9, 0x41, 0x61, 0x2d, 0x82, 0x08, 0x00, 0x00, 0x03, 0x00,
+        0x08, 0x00, 0x00, 0x03, 0x01, 0x90, 0xf8, 0xa1, 0x4c,
+    ];
+
+    #[test]
+    fn size_is_what_cropping_leaves() {
+        let sps = Sps::read(&MAIN).unwrap();
+        assert_eq!((sps.profile, sps.level), (77, 12));
+        let picture = sps.picture;
+        assert_eq!((picture.width, picture.height), (320, 180));
+        assert_eq!((picture.coded_width, picture.coded_height), (320, 192));
+        assert_eq!(picture.pixel_aspect, Some((1, 1)));
+        assert_eq!(picture.frame_rate, Some((50, 2)));
+        assert_eq!(picture.reorder_frames, Some(2));
+        assert_eq!(picture.progressive, Some(true));
+    }
+
+    #[test]
+    fn a_cut_vui_spoils_only_itself() {
+        let sps = Sps::read(&INTERLACED[..20]).unwrap();
+        assert_eq!((sps.picture.width, sps.picture.height), (352, 288));
+        assert_eq!(sps.picture.pixel_aspect, Some((16, 11)));
+        assert_eq!(
+            (sps.picture.progressive, sps.picture.reorder_frames),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn what_is_cut_before_the_vui_is_nothing() {
+        for len in 0..9 {
+            assert_eq!(Sps::read(&MAIN[..len]), None, "{len} bytes");
+        }
+        assert_eq!(Sps::read(&[0x68; 30]), None, "another kind of unit");
+    }
+
+    #[test]
+    fn progressive_pictures_have_no_order_of_fields() {
+        let sps = Sps::read(&MAIN).unwrap();
+        assert_eq!(
+            sps.field_order(nals(&[], 4), false),
+            Some(FieldOrder::Progressive)
+        );
+        let interlaced = Sps::read(&INTERLACED).unwrap();
+        assert_eq!(interlaced.field_order(nals(&[], 4), false), None);
+    }
+
+    #[test]
+    fn long_numbers_of_messages() {
+        assert_eq!(sei_number(&[0xff, 0xff, 3, 9]), Some((513, &[9][..])));
+        assert_eq!(sei_number(&[0xff, 0xff]), None);
+    }
+}

@@ -218,3 +218,42 @@ fn reference_set(bits: &mut Bits<'_>, index: u32, previous: u32) -> Option<u32> 
     }
     Some(count)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cmaf::codec::Colour;
+
+    /// x265, Main 10, 320x180, BT.2020 with PQ.
+    const HDR: [u8; 44] = [
+        0x42, 0x01, 0x01, 0x02, 0x20, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00,
+        0x03, 0x00, 0x3c, 0xa0, 0x0a, 0x08, 0x0b, 0x9f, 0x6d, 0x96, 0x56, 0x69, 0x24, 0xca, 0xf0,
+        0x16, 0xa1, 0x22, 0x01, 0x20, 0x80, 0x00, 0x01, 0xf4, 0x80, 0x00, 0x2e, 0xe0, 0x04,
+    ];
+
+    #[test]
+    fn size_depth_colour_and_rate() {
+        let sps = Sps::read(&HDR).unwrap();
+        assert_eq!((sps.profile, sps.level), (2, 60));
+        let picture = sps.picture;
+        assert_eq!((picture.width, picture.height), (320, 180));
+        assert_eq!((picture.coded_width, picture.coded_height), (320, 184));
+        assert_eq!((picture.bit_depth, picture.chroma), (10, Chroma::C420));
+        let colour = Colour {
+            full_range: Some(false),
+            primaries: 9,
+            transfer: 16,
+            matrix: 9,
+        };
+        assert_eq!(picture.colour, colour);
+        assert_eq!(picture.frame_rate, Some((24_000, 1001)));
+        assert_eq!(picture.reorder_frames, Some(2));
+    }
+
+    #[test]
+    fn what_is_cut_is_nothing() {
+        for len in 0..24 {
+            assert_eq!(Sps::read(&HDR[..len]), None, "{len} bytes");
+        }
+    }
+}
