@@ -308,3 +308,36 @@ pub(super) fn ac3_layout(mode: u8, lfe: bool) -> Option<&'static str> {
 pub(super) fn default_layout(channels: u32) -> Option<&'static str> {
     vorbis_layout(channels)
 }
+
+/// Languages of the numbers below 0x400, which `QuickTime` has in the place of three letters.
+const QUICKTIME_LANGUAGES: [&str; 24] = [
+    "eng", "fra", "ger", "ita", "dut", "sve", "spa", "dan", "por", "nor", "heb", "jpn", "ara",
+    "fin", "gre", "ice", "mlt", "tur", "hrv", "chi", "urd", "hin", "tha", "kor",
+];
+
+/// Tag `language` of what `mdhd` has; empty where that is no language.
+pub(super) fn language(letters: &str) -> String {
+    if letters.bytes().all(|letter| letter.is_ascii_lowercase()) {
+        return letters.to_owned();
+    }
+    let number = letters
+        .bytes()
+        .fold(0, |number, letter| number << 5 | usize::from(letter & 0x1f));
+    QUICKTIME_LANGUAGES
+        .get(number)
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_are_letters_or_numbers() {
+        assert_eq!(language("deu"), "deu");
+        assert_eq!(language("```"), "eng");
+        assert_eq!(language("``b"), "ger");
+        assert_eq!(language("\x7f\x7f\x7f"), "");
+    }
+}

@@ -151,6 +151,7 @@ pub struct Disposition {
     reason = "the fields are those of ffprobe, under its names"
 )]
 pub struct StreamTags {
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub language: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub handler_name: String,

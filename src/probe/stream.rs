@@ -66,7 +66,7 @@ pub(super) fn report(
             ..Disposition::default()
         },
         tags: StreamTags {
-            language: track.language.clone(),
+            language: names::language(&track.language),
             handler_name: track.handler_name.clone(),
             encoder: entry
                 .visual
