@@ -123,27 +123,29 @@ impl<'a> Reader<'a> {
 
     /// Version and flags of a full box; versions above `max` are refused.
     pub fn version_and_flags(&mut self, max: u8) -> Result<(u8, u32)> {
-        let start = self.clone();
+        let start = self.offset;
         let version = self.u8()?;
         let flags = self.u24()?;
         if version > max {
-            return Err(start.error(Cause::Version { found: version }));
+            let cause = Cause::Version { found: version };
+            return Err(Error::new(&self.path, start, cause));
         }
         Ok((version, flags))
     }
 
     /// A 32-bit entry count, checked against the bytes that are left: `entry_len` bytes each.
     pub fn count(&mut self, entry_len: u64) -> Result<u32> {
-        let start = self.clone();
+        let start = self.offset;
         let count = self.u32()?;
         let need = u64::from(count).saturating_mul(entry_len);
         let left = length(self.left);
         if need > left {
-            return Err(start.error(Cause::Count {
-                found: u64::from(count),
-                need,
-                left,
-            }));
+            let found = u64::from(count);
+            return Err(Error::new(
+                &self.path,
+                start,
+                Cause::Count { found, need, left },
+            ));
         }
         Ok(count)
     }
