@@ -198,12 +198,17 @@ impl Body {
             Event::Start { header, offset } => self.start(header, *offset, out),
             Event::Whole(whole) => match &whole.kind.0 {
                 b"ftyp" => FileType::decode(whole).map(|brands| self.brands = Some(brands)),
-                b"styp" => FileType::decode(whole).map(|brands| {
-                    self.last_segment |= brands.has(b"lmsg");
-                }),
-                b"prft" => Prft::decode(whole).map(|prft| {
-                    self.wall_clock = Some(prft.ntp.unix_micros());
-                }),
+                // What only adds to a fragment does not break the body if it cannot be read.
+                b"styp" => {
+                    let brands = FileType::decode(whole);
+                    self.last_segment |= brands.is_ok_and(|brands| brands.has(b"lmsg"));
+                    Ok(())
+                }
+                b"prft" => {
+                    let prft = Prft::decode(whole).ok();
+                    self.wall_clock = prft.map(|prft| prft.ntp.unix_micros());
+                    Ok(())
+                }
                 b"moov" => self.moov(whole, out),
                 _ => self.moof(whole),
             },

@@ -245,6 +245,15 @@ fn trouble_is_said_with_path_and_offset() {
 }
 
 #[test]
+fn a_prft_that_cannot_be_read_breaks_nothing() {
+    let mut odd = prft(1);
+    odd[8] = 7;
+    let body = concat(&[odd, boxed(b"styp", b"odd"), moof(1, &[1], 0, &[4]), mdat(4)]);
+    let found = fragments(&body);
+    assert_eq!((found.len(), found[0].wall_clock), (1, None));
+}
+
+#[test]
 fn media_without_header_uses_the_defaults_given() {
     let header = TrackHeader::parse(&header(&[1])).unwrap();
     let body = concat(&[moof(1, &[1], 0, &[4, 4]), mdat(8)]);
