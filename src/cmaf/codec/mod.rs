@@ -192,3 +192,28 @@ fn vui_front(bits: &mut Bits<'_>) -> Option<Vui> {
     }
     Some(vui)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(mut bytes in vec(prop_oneof![Just(0u8), Just(0x80), any::<u8>()], 1..120)) {
+            for first in [0x67, 0x42, 0x0a] {
+                bytes[0] = first;
+                if let Some(sps) = h264::Sps::read(&bytes) {
+                    let _ = sps.field_order(nals(&bytes, 1), true);
+                }
+                let _ = hevc::Sps::read(&bytes);
+                let _ = av1::SequenceHeader::find(&bytes);
+                let _ = h264::bottom_field_order_present(&bytes);
+            }
+            let _ = aac::AudioSpecificConfig::read(&bytes).map(|config| config.channels());
+            let _ = ac3::Ac3::read_enhanced(&bytes).map(|ac3| ac3.channels());
+        }
+    }
+}

@@ -679,7 +679,92 @@ mod tests {
         })
     }
 
+    /// Any payload of a box of any type is read or refused, without harm.
+    fn survives(payload: &[u8]) {
+        use crate::isobmff::boxes::*;
+        let sized = |kind: &[u8; 4]| boxed(kind, payload);
+        let bytes = sized(b"avc1");
+        let source = BoxRef::top(&bytes, 0).unwrap();
+        let _ = SampleEntry::decode(&source);
+        let _ = (
+            Stsd::decode(&source),
+            Hdlr::decode(&source),
+            Dref::decode(&source),
+        );
+        let _ = (
+            FileType::decode(&source),
+            Mvhd::decode(&source),
+            Tkhd::decode(&source),
+        );
+        let _ = (
+            Mdhd::decode(&source),
+            Mehd::decode(&source),
+            Trex::decode(&source),
+        );
+        let _ = (
+            Elst::decode(&source),
+            Stts::decode(&source),
+            Ctts::decode(&source),
+        );
+        let _ = (
+            Stsc::decode(&source),
+            Stsz::decode(&source),
+            Stss::decode(&source),
+        );
+        let _ = (
+            Mfhd::decode(&source),
+            Tfhd::decode(&source),
+            Tfdt::decode(&source),
+        );
+        let _ = (
+            Trun::decode(&source),
+            Prft::decode(&source),
+            Emsg::decode(&source),
+        );
+        let _ = (
+            Sidx::decode(&source),
+            Tfra::decode(&source),
+            Mfra::decode(&source),
+        );
+        let _ = (
+            Senc::decode(&source),
+            Saiz::decode(&source),
+            Saio::decode(&source),
+        );
+        let _ = (
+            Sbgp::decode(&source),
+            Sgpd::decode(&source),
+            Subs::decode(&source),
+        );
+        let _ = (
+            Pssh::decode(&source),
+            Sinf::decode(&source),
+            Tenc::decode(&source),
+        );
+        let _ = (
+            Vmhd::decode(&source),
+            Smhd::decode(&source),
+            Kind::decode(&source),
+        );
+        for kind in [
+            b"avcC", b"hvcC", b"vvcC", b"av1C", b"vpcC", b"esds", b"dOps", b"dfLa", b"co64",
+            b"stco",
+        ] {
+            let bytes = sized(kind);
+            let source = BoxRef::top(&bytes, 0).unwrap();
+            let _ = (
+                Configuration::decode(&source),
+                ChunkOffsets::decode(&source),
+            );
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_payload_is_survived(payload in vec(prop_oneof![4 => Just(0u8), 1 => Just(1), 1 => any::<u8>()], 0..200)) {
+            survives(&payload);
+        }
+
         #[test]
         fn fragments_come_back(sequence_number: u32, trafs in vec(traf(), 0..3)) {
             let moof = Moof { mfhd: Mfhd { sequence_number }, trafs };
