@@ -5,16 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{Ending, Http, Server, eventually, same};
-use crate::media::{Track, payload};
-
-fn video() -> Track {
-    Track::video(320, 180)
-}
-
-fn whole(track: &Track, count: u64, seed: u8) -> Vec<u8> {
-    let seconds: Vec<_> = (0..count).map(|n| track.second(n, seed)).collect();
-    [track.header(), seconds.concat()].concat()
-}
+use crate::media::payload;
+use crate::track::{video, whole};
 
 #[tokio::test]
 async fn d02_restart_on_existing_directory() {
@@ -444,4 +436,50 @@ async fn an_endless_upload_does_not_hold_the_end_up() {
         .expect(200)
         .is(&whole(&track, 2, 1));
     client.settled(id, "a.mp4", "incomplete").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d15_kill_while_a_track_is_appended_leaves_whole_fragments() {
+    let mut server = Server::start().await;
+    let track = video();
+    let id = server.stream(&server.anonymous(), "cmaf-ingest").await;
+    let target = format!("/streams/{id}/Streams(video.cmfv)");
+    server
+        .anonymous()
+        .put(&target, track.header())
+        .await
+        .expect(202);
+    let mut held = 0;
+    for round in 0..4u64 {
+        let base = server.base();
+        let http =
+            reqwest::Client::builder().tls_backend_preconfigured(server.tls(Http::One, None));
+        let http = http.no_proxy().http1_only().build().expect("a client");
+        let (source, path) = (track.clone(), target.clone());
+        let push = tokio::spawn(async move {
+            let mut acknowledged = held;
+            for n in held.. {
+                let body = source.second(n, 1);
+                match http.post(format!("{base}{path}")).body(body).send().await {
+                    Ok(answer) if answer.status().is_success() => acknowledged = n + 1,
+                    _ => break,
+                }
+            }
+            acknowledged
+        });
+        // Another moment each time.
+        tokio::time::sleep(Duration::from_millis(150 + 37 * round)).await;
+        server.kill().await;
+        let acknowledged = push.await.expect("no panic");
+        server = server.restart(Ending::Kill).await;
+        let body = server.anonymous().get(&target).await.expect(200).body;
+        let fragments = (body.len() - track.header().len()) / track.second(0, 1).len();
+        held = u64::try_from(fragments).expect("small");
+        assert!(
+            held >= acknowledged,
+            "round {round}: {held} of {acknowledged} fragments"
+        );
+        same("the track", &body, &whole(&track, held, 1));
+    }
+    assert!(held > 20, "{held}");
 }

@@ -3,25 +3,24 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
 use serde_json::Value;
 
-use crate::harness::{Answer, Client, H1, Server, eventually, find, same};
+use crate::harness::{Answer, Client, H1, Http, Server, eventually, find};
 use crate::media::{Track, emsg, mfra, payload, prft, styp};
 
-async fn stage(arguments: &[&str]) -> (Server, Client, u64) {
+pub(crate) async fn stage(arguments: &[&str]) -> (Server, Client, u64) {
     let server = Server::with().args(arguments.iter().copied()).start().await;
     let client = server.anonymous();
     let id = server.stream(&client, "cmaf-ingest").await;
     (server, client, id)
 }
 
-fn video() -> Track {
+pub(crate) fn video() -> Track {
     Track::video(320, 180)
 }
 
 /// A header and seconds `0..count` of it, in one piece.
-fn whole(track: &Track, count: u64, seed: u8) -> Vec<u8> {
+pub(crate) fn whole(track: &Track, count: u64, seed: u8) -> Vec<u8> {
     let seconds: Vec<_> = (0..count).map(|n| track.second(n, seed)).collect();
     [track.header(), seconds.concat()].concat()
 }
@@ -31,7 +30,7 @@ async fn post(raw: &mut H1, target: &str, body: &[u8]) -> Answer {
 }
 
 /// Waits until a GET of the path, by a client that takes what is there, holds these bytes.
-async fn held(client: &Client, target: &str, expected: &[u8]) {
+pub(crate) async fn held(client: &Client, target: &str, expected: &[u8]) {
     eventually(
         &format!("{target} holds {} bytes", expected.len()),
         async || {
@@ -377,261 +376,6 @@ async fn an_empty_mfra_ends_nothing_and_is_not_served() {
 }
 
 #[tokio::test]
-async fn d12_a_live_upload_is_readable_from_its_first_fragment() {
-    let (server, client, id) = stage(&[]).await;
-    let track = video();
-    for (name, http2) in [
-        ("live.mp4", false),
-        ("live.cmfv", false),
-        ("Streams(l.cmfv)", false),
-        ("two.mp4", true),
-    ] {
-        let target = format!("/streams/{id}/{name}");
-        let (mut one, mut two);
-        let (mut h1_call, mut h2_call) = (None, None);
-        if http2 {
-            two = server.h2(None).await;
-            h2_call = Some(two.begin("PUT", &target, &[]).await);
-        } else {
-            one = server.h1(None).await;
-            one.begin("PUT", &target).await;
-            h1_call = Some(&mut one);
-        }
-        let mut send = async |bytes: Vec<u8>| match (&mut h1_call, &mut h2_call) {
-            (Some(raw), _) => raw.chunk(&bytes).await,
-            (_, Some(call)) => call.data(bytes),
-            _ => unreachable!(),
-        };
-        send(track.header()).await;
-        let first = track.second(0, 1);
-        send(first[..20].to_vec()).await;
-        send(first[20..].to_vec()).await;
-        held(&client, &target, &whole(&track, 1, 1)).await;
-
-        // A plain GET follows; HEAD, ranges and the list answer with what is there.
-        let mut reader = server.h1(None).await;
-        reader.head("GET", &target, &[]).await;
-        let head = reader.answer_head().await.expect("an answer");
-        assert_eq!(head.status, 200);
-        assert_eq!(
-            head.header("transfer-encoding"),
-            "chunked",
-            "its length is not known: {head:?}"
-        );
-        let mut got = read_until(&mut reader, whole(&track, 1, 1).len()).await;
-        client.head(&target).await.expect(200);
-        let range = client
-            .get(&target)
-            .header("Range", "bytes=4-7")
-            .await
-            .expect(206);
-        range.is(b"ftyp");
-
-        for n in 1..4 {
-            let second = track.second(n, 1);
-            send(second[..second.len() - 1].to_vec()).await;
-            held(&client, &target, &whole(&track, n, 1)).await;
-            send(second[second.len() - 1..].to_vec()).await;
-            got.extend(read_until(&mut reader, second.len()).await);
-            same("what the reader got", &got, &whole(&track, n + 1, 1));
-        }
-        match (h1_call, h2_call) {
-            (Some(raw), _) => {
-                raw.last_chunk().await;
-                raw.answer("PUT").await.expect(202);
-            }
-            (_, Some(mut call)) => {
-                call.finish();
-                call.answer().await.expect(202);
-            }
-            _ => unreachable!(),
-        }
-        while let Some(more) = reader.read_chunk().await {
-            got.extend_from_slice(&more);
-        }
-        same("the whole", &got, &whole(&track, 4, 1));
-        client
-            .get(&target)
-            .await
-            .expect(200)
-            .is(&whole(&track, 4, 1));
-    }
-}
-
-/// Reads chunks of an answer until so many bytes are there.
-async fn read_until(reader: &mut H1, size: usize) -> Vec<u8> {
-    let mut got = Vec::new();
-    while got.len() < size {
-        got.extend_from_slice(&reader.read_chunk().await.expect("the answer goes on"));
-    }
-    got
-}
-
-#[tokio::test]
-async fn a_cut_endless_body_keeps_its_whole_fragments() {
-    let (server, client, id) = stage(&[]).await;
-    let track = video();
-    for name in ["cut.mp4", "cut.cmfv", "Streams(cut.cmfv)"] {
-        let target = format!("/streams/{id}/{name}");
-        let mut raw = server.h1(None).await;
-        raw.begin("PUT", &target).await;
-        raw.chunk(&whole(&track, 3, 1)).await;
-        raw.chunk(&track.second(3, 1)[..500]).await;
-        held(&client, &target, &whole(&track, 3, 1)).await;
-        raw.cut();
-        client.settled(id, name, "incomplete").await;
-        client
-            .get(&target)
-            .await
-            .expect(200)
-            .is(&whole(&track, 3, 1));
-        let disk =
-            std::fs::read(server.path(&format!("streams/{id}/{name}"))).expect("it is on disk");
-        same("on disk", &disk, &whole(&track, 3, 1));
-    }
-    let target = format!("/streams/{id}/two.mp4");
-    let mut h2 = server.h2(None).await;
-    let mut call = h2.begin("PUT", &target, &[]).await;
-    call.data(whole(&track, 2, 1));
-    call.data(Bytes::from_static(b"\0\0\x01\0moof"));
-    held(&client, &target, &whole(&track, 2, 1)).await;
-    call.reset();
-    client.settled(id, "two.mp4", "incomplete").await;
-    client
-        .get(&target)
-        .await
-        .expect(200)
-        .is(&whole(&track, 2, 1));
-}
-
-#[tokio::test]
-async fn a_silent_endless_body_keeps_its_whole_fragments() {
-    let (server, client, id) = stage(&["--chunked-body-timeout", "500ms"]).await;
-    let track = video();
-    let target = format!("/streams/{id}/quiet.mp4");
-    let mut raw = server.h1(None).await;
-    raw.begin("PUT", &target).await;
-    raw.chunk(&whole(&track, 2, 1)).await;
-    raw.answer("PUT").await.problem(408);
-    assert!(raw.closed().await);
-    client.settled(id, "quiet.mp4", "incomplete").await;
-    client
-        .get(&target)
-        .await
-        .expect(200)
-        .is(&whole(&track, 2, 1));
-}
-
-#[tokio::test]
-async fn a_follower_of_a_cut_body_comes_to_an_end() {
-    let (server, client, id) = stage(&[]).await;
-    let track = video();
-    let target = format!("/streams/{id}/cut.mp4");
-    let mut raw = server.h1(None).await;
-    raw.begin("PUT", &target).await;
-    raw.chunk(&whole(&track, 2, 1)).await;
-    held(&client, &target, &whole(&track, 2, 1)).await;
-    let mut reader = server.h1(None).await;
-    reader.head("GET", &target, &[]).await;
-    assert_eq!(reader.answer_head().await.expect("an answer").status, 200);
-    let mut got = read_until(&mut reader, whole(&track, 2, 1).len()).await;
-    raw.cut();
-    while let Some(more) = reader.read_chunk().await {
-        got.extend_from_slice(&more);
-    }
-    same("what the follower got", &got, &whole(&track, 2, 1));
-}
-
-#[tokio::test]
-async fn a_cut_body_without_a_fragment_is_discarded() {
-    let (server, client, id) = stage(&[]).await;
-    let track = video();
-    for (name, body) in [
-        ("none.mp4", Vec::new()),
-        ("half.mp4", track.header()[..100].to_vec()),
-        ("header.mp4", track.header()),
-        (
-            "almost.mp4",
-            [track.header(), track.second(0, 1)[..700].to_vec()].concat(),
-        ),
-        ("text.txt", b"no media at all".to_vec()),
-    ] {
-        let mut raw = server.h1(None).await;
-        raw.begin("PUT", &format!("/streams/{id}/{name}")).await;
-        if !body.is_empty() {
-            raw.chunk(&body).await;
-        }
-        raw.cut();
-        client.settled(id, name, "aborted").await;
-        client
-            .get(&format!("/streams/{id}/{name}"))
-            .await
-            .problem(404);
-    }
-}
-
-#[tokio::test]
-async fn a_cut_body_never_replaces_a_whole_object() {
-    let (server, client, id) = stage(&[]).await;
-    let track = video();
-    let target = format!("/streams/{id}/held.mp4");
-    let old = whole(&track, 2, 1);
-    client.put(&target, old.clone()).await.expect(202);
-    let mut raw = server.h1(None).await;
-    raw.begin("PUT", &target).await;
-    raw.chunk(&whole(&track, 5, 2)).await;
-    client.get("/healthz").await.expect(200);
-    client.get(&target).await.expect(200).is(&old);
-    raw.cut();
-    eventually("the second upload has ended", async || {
-        let records = client.uploads_to(id, "held.mp4").await;
-        (records.len() == 2
-            && ["aborted", "incomplete"]
-                .map(Value::from)
-                .contains(&records[1]["status"]))
-        .then_some(())
-    })
-    .await;
-    client.get(&target).await.expect(200).is(&old);
-    // A whole one does.
-    let new = whole(&track, 3, 3);
-    let mut raw = server.h1(None).await;
-    raw.begin("PUT", &target).await;
-    raw.chunk(&new).await;
-    client.get(&target).await.expect(200).is(&old);
-    raw.last_chunk().await;
-    raw.answer("PUT").await.expect(202);
-    client.get(&target).await.expect(200).is(&new);
-}
-
-#[tokio::test]
-async fn a_second_endless_run_takes_the_path_over() {
-    let (server, client, id) = stage(&[]).await;
-    let track = video();
-    for name in ["run.mp4", "run.cmfv", "Streams(run.cmfv)"] {
-        let target = format!("/streams/{id}/{name}");
-        let mut first = server.h1(None).await;
-        first.begin("PUT", &target).await;
-        first.chunk(&whole(&track, 3, 1)).await;
-        held(&client, &target, &whole(&track, 3, 1)).await;
-        first.cut();
-        client.settled(id, name, "incomplete").await;
-        let mut second = server.h1(None).await;
-        second.begin("PUT", &target).await;
-        second.chunk(&whole(&track, 2, 2)).await;
-        held(&client, &target, &whole(&track, 2, 2)).await;
-        second.chunk(&track.second(2, 2)).await;
-        second.last_chunk().await;
-        second.answer("PUT").await.expect(202);
-        client
-            .get(&target)
-            .await
-            .expect(200)
-            .is(&whole(&track, 3, 2));
-    }
-}
-
-#[tokio::test]
 async fn a_track_larger_than_an_object_goes_on_in_its_next_part() {
     let (_server, client, id) = stage(&["--max-object-size", "10KiB"]).await;
     let target = format!("/streams/{id}/Streams(video.cmfv)");
@@ -714,4 +458,142 @@ async fn a_deleted_track_begins_anew() {
         .await
         .expect(200)
         .is(&whole(&track, 1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_connections_feed_one_track() {
+    let (server, client, id) = stage(&[]).await;
+    let target = format!("/streams/{id}/Streams(video.cmfv)");
+    let track = video();
+    client.put(&target, track.header()).await.expect(202);
+    let mut calls = tokio::task::JoinSet::new();
+    for lane in 0..8u64 {
+        let http = if lane % 2 == 0 { Http::One } else { Http::Two };
+        let (client, target, track) = (server.client(http, None), target.clone(), track.clone());
+        calls.spawn(async move {
+            for n in 0..10 {
+                // Every second fragment is sent by two lanes.
+                let second = if n % 2 == 0 { 1000 + n } else { lane * 10 + n };
+                client
+                    .post(&target)
+                    .body(track.second(second, 1))
+                    .await
+                    .ok();
+            }
+        });
+    }
+    calls.join_all().await;
+    let body = client.get(&target).await.expect(200).body;
+    let size = track.second(0, 1).len();
+    let rest = &body[track.header().len()..];
+    assert!(body.starts_with(&track.header()));
+    let mut got: Vec<&[u8]> = rest.chunks(size).collect();
+    got.sort_unstable();
+    let mut expected: Vec<Vec<u8>> = (0..8u64)
+        .flat_map(|lane| (0..5).map(move |n| lane * 10 + 2 * n + 1))
+        .chain((0..5).map(|n| 1000 + 2 * n))
+        .map(|second| track.second(second, 1))
+        .collect();
+    expected.sort_unstable();
+    assert_eq!(got.len(), expected.len(), "each fragment once");
+    assert!(got == expected, "and each whole");
+}
+
+#[tokio::test]
+async fn a_body_of_known_length_that_ends_short_leaves_a_sound_track() {
+    let (server, client, id) = stage(&[]).await;
+    let target = format!("/streams/{id}/Streams(video.cmfv)");
+    let track = video();
+    client.put(&target, whole(&track, 1, 1)).await.expect(202);
+    let more = [track.second(1, 1), track.second(2, 1), track.second(3, 1)].concat();
+    let mut raw = server.h1(None).await;
+    raw.head(
+        "POST",
+        &target,
+        &[("Content-Length", &more.len().to_string())],
+    )
+    .await;
+    raw.send(&more[..more.len() - 100]).await;
+    raw.cut();
+    eventually("it has ended", async || {
+        let records = client.uploads_to(id, "Streams(video.cmfv)").await;
+        records
+            .get(1)
+            .is_some_and(|record| record["status"] != "accepted")
+            .then_some(())
+    })
+    .await;
+    let body = client.get(&target).await.expect(200).body;
+    assert!(
+        (1..=3).any(|n| body == whole(&track, n, 1)),
+        "whole fragments only: {} bytes",
+        body.len()
+    );
+    client.post(&target).body(more).await.ok();
+    client
+        .get(&target)
+        .await
+        .expect(200)
+        .is(&whole(&track, 4, 1));
+}
+
+#[tokio::test]
+async fn the_first_request_may_be_empty() {
+    // DASH-IF Ingest, Interface-1: the source tries the address before it sends anything.
+    let (server, client, id) = stage(&[]).await;
+    for path in ["Streams(video.cmfv)", "a.cmfv", ""] {
+        let target = format!("/streams/{id}/{path}");
+        for method in ["PUT", "POST"] {
+            client.call(method, &target).await.ok();
+            let mut raw = server.h1(None).await;
+            raw.begin(method, &target).await;
+            raw.last_chunk().await;
+            raw.answer(method).await.ok();
+        }
+        client
+            .call("POST", &format!("/streams/{}/{path}", id + 1))
+            .await
+            .problem(404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_on_few_paths_makes_no_server_error() {
+    let (server, client, id) = stage(&[]).await;
+    let track = video();
+    let mut calls = tokio::task::JoinSet::new();
+    for lane in 0..8u64 {
+        let http = if lane % 2 == 0 { Http::One } else { Http::Two };
+        let (client, track) = (server.client(http, None), track.clone());
+        calls.spawn(async move {
+            for n in 0..40u64 {
+                let name = ["a.m4s", "a.cmfv", "Streams(a.cmfv)"][(n % 3) as usize];
+                let target = format!("/streams/{id}/{name}");
+                let seed = (lane * 40 + n) as u8;
+                let call = match (n * 7 + lane) % 6 {
+                    0 => client.put(&target, whole(&track, 3, seed)),
+                    1 => client.post(&target).body(track.second(n, seed)),
+                    2 => client.put(&target, track.header()),
+                    3 => client.delete(&target),
+                    4 => client.get(&target),
+                    _ => client.head(&target),
+                };
+                let answer = call.await;
+                assert!(answer.status < 500, "{answer:?}");
+            }
+        });
+    }
+    while let Some(done) = calls.join_next().await {
+        done.expect("no server error");
+    }
+    for name in ["a.m4s", "a.cmfv", "Streams(a.cmfv)"] {
+        let target = format!("/streams/{id}/{name}");
+        client.delete(&target).await.expect(200);
+        client.put(&target, whole(&track, 2, 7)).await.expect(202);
+        client
+            .get(&target)
+            .await
+            .expect(200)
+            .is(&whole(&track, 2, 7));
+    }
 }

@@ -178,6 +178,11 @@ impl H1 {
             .is_ok_and(|read| read.unwrap_or(0) == 0)
     }
 
+    /// Ends the connection cleanly.
+    pub(crate) async fn close(mut self) {
+        let _ = self.io.shutdown().await;
+    }
+
     /// Ends the connection without a word of TLS, as when a camera loses its power.
     pub(crate) fn cut(self) {
         let (tcp, _) = self.io.into_inner();
