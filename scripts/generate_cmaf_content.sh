@@ -34,10 +34,12 @@ limit=()
 [ -z "${DURATION:-}" ] || limit=(-t "$DURATION")
 
 # One fragment a second, written as soon as it is complete: brands and boxes as CMAF wants them, no
-# edit list, no index and no trailer, and the wall-clock time in front of each fragment.
+# edit list, no index and no trailer, and the wall-clock time in front of each fragment. Decode times
+# count from 1970, as sources should have it, so that a later run goes on where an earlier one ended;
+# ffmpeg 5.1 lets them begin at 0 without frag_discont.
 format=(
-    -f mp4
-    -movflags +cmaf+dash+delay_moov+skip_sidx+skip_trailer+frag_custom
+    -f mp4 -output_ts_offset "$(date +%s)"
+    -movflags +cmaf+dash+delay_moov+skip_sidx+skip_trailer+frag_custom+frag_discont
     -frag_duration 1000000 -min_frag_duration 1000000
     -use_editlist 0 -write_prft wallclock
 )
