@@ -568,3 +568,12 @@ fn a_low_limit_of_open_files_is_warned_of() {
         .count();
     assert_eq!(warnings, 1, "{seen}");
 }
+
+#[tokio::test]
+async fn one_address_by_two_names_is_one_listener() {
+    let server = Server::with()
+        .args(["--host", "127.0.0.1", "--host", "localhost"])
+        .start()
+        .await;
+    server.anonymous().get("/certs").await.expect(200);
+}

@@ -18,6 +18,7 @@ mod probe;
 mod problems;
 mod records;
 mod restart;
+mod shapes;
 mod streams;
 mod track;
 mod upload;

@@ -245,13 +245,34 @@ impl Track {
         samples: u32,
         data: &[u8],
     ) -> Vec<u8> {
-        let size = u32::try_from(data.len()).expect("small") / samples;
+        let traf = |offset| self.traf(decode_time, duration, samples, data.len(), offset);
+        let length = moof(number, &[traf(0)]).len();
+        [moof(number, &[traf(length + 8)]), boxed("mdat", &[data])].concat()
+    }
+
+    /// The same with a `mdat` that says its size in 64 bits.
+    pub(crate) fn large_fragment(&self, number: u32, decode_time: u64, data: &[u8]) -> Vec<u8> {
+        let traf = |offset| self.traf(decode_time, self.timescale, 1, data.len(), offset);
+        let length = moof(number, &[traf(0)]).len();
+        let size = 16 + data.len() as u64;
+        let mdat = [&u32be(1)[..], b"mdat", &size.to_be_bytes(), data].concat();
+        [moof(number, &[traf(length + 16)]), mdat].concat()
+    }
+
+    fn traf(
+        &self,
+        decode_time: u64,
+        duration: u32,
+        samples: u32,
+        bytes: usize,
+        offset: usize,
+    ) -> Vec<u8> {
+        let size = u32::try_from(bytes).expect("small") / samples;
         assert_eq!(
-            data.len(),
+            bytes,
             (size * samples) as usize,
             "the payload is shared evenly"
         );
-        let mfhd = full("mfhd", 0, 0, &[&u32be(number)]);
         // default-base-is-moof, default duration, size and flags
         let tfhd = full(
             "tfhd",
@@ -265,24 +286,83 @@ impl Track {
             ],
         );
         let tfdt = full("tfdt", 1, 0, &[&decode_time.to_be_bytes()]);
-        let trun = |offset: u32| {
-            // data offset, first sample's flags: a sync sample
-            full(
-                "trun",
-                1,
-                0x05,
-                &[&u32be(samples), &u32be(offset), &u32be(0x0200_0000)],
-            )
-        };
-        let moof = |offset: u32| {
-            boxed(
-                "moof",
-                &[&mfhd, &boxed("traf", &[&tfhd, &tfdt, &trun(offset)])],
-            )
-        };
-        let length = u32::try_from(moof(0).len()).expect("small");
-        [moof(length + 8), boxed("mdat", &[data])].concat()
+        // data offset, first sample's flags: a sync sample
+        let offset = u32::try_from(offset).expect("small");
+        let trun = full(
+            "trun",
+            1,
+            0x05,
+            &[&u32be(samples), &u32be(offset), &u32be(0x0200_0000)],
+        );
+        boxed("traf", &[&tfhd, &tfdt, &trun])
     }
+}
+
+fn moof(number: u32, trafs: &[Vec<u8>]) -> Vec<u8> {
+    let mfhd = full("mfhd", 0, 0, &[&u32be(number)]);
+    boxed("moof", &[&mfhd, &trafs.concat()])
+}
+
+/// Video and audio in one file, as some sources push them although CMAF has one track per file.
+pub(crate) struct Muxed {
+    video: Track,
+    audio: Track,
+}
+
+impl Muxed {
+    pub(crate) fn new() -> Self {
+        Self {
+            video: Track::video(320, 180),
+            audio: Track {
+                id: 2,
+                ..Track::audio()
+            },
+        }
+    }
+
+    pub(crate) fn header(&self) -> Vec<u8> {
+        let trex = |id| full("trex", 0, 0, &[&u32be(id), &u32be(1), &[0; 12]]);
+        let mvex = boxed("mvex", &[&trex(1), &trex(2)]);
+        let ftyp = boxed("ftyp", &[b"iso6", &u32be(0), b"iso6cmfcmp41"]);
+        [
+            ftyp,
+            boxed(
+                "moov",
+                &[&mvhd(), &self.video.trak(), &self.audio.trak(), &mvex],
+            ),
+        ]
+        .concat()
+    }
+
+    /// One second of both.
+    pub(crate) fn second(&self, second: u64, seed: u8) -> Vec<u8> {
+        let (video, audio) = (payload(900, seed), payload(300, seed.wrapping_add(1)));
+        let traf = |track: &Track, bytes, offset| {
+            track.traf(
+                second * u64::from(track.timescale),
+                track.timescale,
+                1,
+                bytes,
+                offset,
+            )
+        };
+        let number = u32::try_from(second).expect("small") + 1;
+        let both = |at: usize| {
+            moof(
+                number,
+                &[traf(&self.video, 900, at), traf(&self.audio, 300, at + 900)],
+            )
+        };
+        let length = both(0).len();
+        [both(length + 8), boxed("mdat", &[&video, &audio])].concat()
+    }
+}
+
+/// A progressive MP4 file as cameras record it: all of the media, then its index.
+pub(crate) fn progressive() -> Vec<u8> {
+    let ftyp = boxed("ftyp", &[b"isom", &u32be(0), b"isommp41"]);
+    let moov = boxed("moov", &[&mvhd(), &Track::video(320, 180).trak()]);
+    [ftyp, boxed("mdat", &[&payload(50_000, 9)]), moov].concat()
 }
 
 const MATRIX: [u8; 36] = {

@@ -208,3 +208,62 @@ async fn two_framings_of_one_body_do_not_smuggle_a_request() {
         .await
         .expect(200);
 }
+
+#[tokio::test]
+async fn json_bodies_have_limits() {
+    let server = Server::with()
+        .args(["--body-timeout", "400ms", "--chunked-body-timeout", "400ms"])
+        .start()
+        .await;
+    let client = server.anonymous();
+    let id = server.stream(&client, "dash").await;
+    let huge = format!("{{\"track_name\":\"{}\"}}", "x".repeat(5_000_000));
+    for path in [
+        format!("/streams/{id}/trackName"),
+        "/certs/cam/sign".to_owned(),
+    ] {
+        let answer = client
+            .post(&path)
+            .header("Content-Type", "application/json")
+            .body(huge.clone())
+            .await;
+        assert!([400, 413, 422].contains(&answer.status), "{answer:?}");
+        for framing in [("Content-Length", "100"), ("Transfer-Encoding", "chunked")] {
+            let mut raw = server.h1(None).await;
+            raw.head(
+                "POST",
+                &path,
+                &[("Content-Type", "application/json"), framing],
+            )
+            .await;
+            if let Some(answer) = raw.answer_head().await {
+                assert!(
+                    [400, 408].contains(&answer.status),
+                    "{path}: a body that never comes: {answer:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn head_errors_have_no_body() {
+    let server = Server::start().await;
+    let client = server.anonymous();
+    let id = server.stream(&client, "dash").await;
+    for path in [
+        "/nothing".to_owned(),
+        format!("/streams/{id}/none.m4s"),
+        "/streams/99/a.m4s".to_owned(),
+    ] {
+        let mut one = server.h1(None).await;
+        for _ in 0..2 {
+            one.head("HEAD", &path, &[]).await;
+            assert_eq!(one.answer("HEAD").await.status, 404, "{path}");
+        }
+        one.request("GET", "/healthz", &[], b"").await.expect(200);
+        let two = server.client(Http::Two, None);
+        let answer = two.head(&path).await;
+        assert_eq!((answer.status, answer.body.len()), (404, 0), "{path}");
+    }
+}

@@ -5,11 +5,14 @@
 //! binary under test, in the background, and the port 1234 becomes a free one. `curl` is told to
 //! fail on a status that is no success, so that every step has to be one.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process_group};
+
 use crate::clients;
-use crate::harness::tool;
+use crate::harness::{Server, eventually, find, tool};
 
 /// The text of the walk-through's shell blocks.
 fn blocks(readme: &str) -> Vec<String> {
@@ -146,4 +149,76 @@ fn the_walk_through_works_in_strict_mode() {
 #[test]
 fn the_walk_through_works_without_strict_mode() {
     walk(false);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d30_the_content_script_pushes_tracks_that_strict_mode_takes() {
+    if clients::skip() {
+        return;
+    }
+    tool("ffmpeg", "the package ffmpeg", &["-version"]);
+    let home = tempfile::tempdir().expect("a home directory");
+    let server = Server::with()
+        .arg("--strict-mode")
+        .directory(&home.path().join(".pavstest"))
+        .start()
+        .await;
+    let client = server.device("dev").await;
+    let id = server.stream(&client, "cmaf-ingest").await;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/generate_cmaf_content.sh");
+    let mut child = Command::new("bash")
+        .arg(script)
+        .env("HOME", home.path())
+        .env(
+            "PUBLISHING_ENDPOINT",
+            format!("https://localhost:{}/streams/{id}", server.port),
+        )
+        .current_dir(home.path())
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("bash runs");
+    let tracks = eventually("video and audio are readable while they run", async || {
+        if let Some(status) = child.try_wait().expect("the child can be waited for") {
+            panic!("the script ended with {status}");
+        }
+        let stream = client.get(&format!("/streams/{id}/cmaf/example/video-720p.cmfv"));
+        let video = stream.header("Range", "bytes=0-").await;
+        find(&video.body, b"moof")?;
+        let dir = std::fs::read_dir(server.path(&format!("streams/{id}/cmaf/example"))).ok()?;
+        let names: Vec<_> = dir
+            .flatten()
+            .map(|entry| entry.file_name().into_string())
+            .collect();
+        (names.len() >= 2).then_some(names)
+    })
+    .await;
+    let group =
+        Pid::from_raw(i32::try_from(child.id()).expect("a process id")).expect("a process id");
+    kill_process_group(group, Signal::INT).expect("it runs");
+    tokio::task::spawn_blocking(move || child.wait())
+        .await
+        .expect("no panic")
+        .expect("it ends");
+    for name in tracks {
+        let path = format!("cmaf/example/{}", name.expect("utf-8"));
+        let record = eventually("the upload has ended", async || {
+            client
+                .uploads_to(id, &path)
+                .await
+                .pop()
+                .filter(|record| !record["status"].is_null())
+        })
+        .await;
+        assert!(
+            ["accepted", "incomplete"]
+                .iter()
+                .any(|status| record["status"] == *status),
+            "{record}"
+        );
+        client
+            .get(&format!("/streams/{id}/{path}"))
+            .await
+            .expect(200);
+    }
 }
