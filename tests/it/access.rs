@@ -638,3 +638,29 @@ async fn json_routes_take_json() {
         .await
         .problem(415);
 }
+
+#[tokio::test]
+async fn a_device_cannot_switch_off_what_it_is_tested_with() {
+    let server = Server::with().arg("--strict-mode").start().await;
+    let device = server.device("cam").await;
+    let id = server.stream(&device, "dash").await;
+    let path = format!("/api/v1/streams/{id}");
+    device
+        .patch_json(&path, &json!({"track_name": "video"}))
+        .await
+        .ok();
+    device
+        .patch_json(&path, &json!({"strict_mode": false}))
+        .await
+        .problem(403);
+    let stream = server.anonymous().stream(id).await;
+    assert_eq!(
+        (&stream["strict_mode"], &stream["track_name"]),
+        (&json!(true), &json!("video"))
+    );
+    server
+        .admin()
+        .patch_json(&path, &json!({"strict_mode": false}))
+        .await
+        .ok();
+}

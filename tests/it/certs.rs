@@ -964,3 +964,27 @@ async fn the_roots_live_long_and_are_roots() {
         "two hierarchies"
     );
 }
+
+#[tokio::test]
+async fn what_is_remembered_is_for_its_owner_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(dir.path(), open).expect("set");
+    let server = Server::with().directory(dir.path()).start().await;
+    let client = server.anonymous();
+    let id = server.stream(&client, "dash").await;
+    client
+        .put(&format!("/streams/{id}/a.m4s"), "x")
+        .await
+        .expect(202);
+    for entry in std::fs::read_dir(dir.path()).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        assert_eq!(
+            mode(&path) & 0o077,
+            0,
+            "{} is {:o}",
+            path.display(),
+            mode(&path)
+        );
+    }
+}
