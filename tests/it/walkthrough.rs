@@ -104,12 +104,12 @@ fn walk(strict: bool) {
     let home = tempfile::tempdir().expect("a home directory");
     let bin = home.path().join("bin");
     strict_curl(&bin);
-    for program in ["openssl", "ffmpeg"] {
-        tool(
-            program,
-            &format!("the package {program}"),
-            &["-version"][..usize::from(program != "openssl")],
-        );
+    for (program, version) in [
+        ("openssl", "version"),
+        ("ffmpeg", "-version"),
+        ("jq", "--version"),
+    ] {
+        tool(program, &format!("the package {program}"), &[version]);
     }
     let script = script(&blocks(&readme), free_port(), strict);
     let file = home.path().join("walk-through.sh");
