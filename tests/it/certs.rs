@@ -968,7 +968,7 @@ async fn the_roots_live_long_and_are_roots() {
 #[tokio::test]
 async fn what_is_remembered_is_for_its_owner_alone() {
     let dir = tempfile::tempdir().expect("a directory");
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let open = PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(dir.path(), open).expect("set");
     let server = Server::with().directory(dir.path()).start().await;
     let client = server.anonymous();
