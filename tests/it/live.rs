@@ -273,6 +273,8 @@ async fn a_body_that_ends_without_its_last_chunk_is_incomplete() {
         raw.chunk(&whole(&track, 2, 1)).await;
         // A clean end of TLS and TCP is no end of the body.
         raw.close().await;
+        // A running upload is recorded as incomplete, too.
+        held(&client, &target, &whole(&track, 2, 1)).await;
         client.settled(id, name, "incomplete").await;
         client
             .get(&target)
