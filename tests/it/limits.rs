@@ -314,3 +314,32 @@ async fn a_huge_request_header_is_refused() {
     assert!([400, 431].contains(&answer.status), "{answer:?}");
     client.get("/healthz").await.expect(200);
 }
+
+#[tokio::test]
+async fn transfer_codings_besides_chunked_are_refused() {
+    let server = Server::start().await;
+    let client = server.anonymous();
+    let id = server.stream(&client, "dash").await;
+    let path = format!("/streams/{id}/a.m4s");
+    for fields in [
+        &[("Transfer-Encoding", "gzip, chunked")][..],
+        &[
+            ("Transfer-Encoding", "gzip"),
+            ("Transfer-Encoding", "chunked"),
+        ],
+    ] {
+        let mut raw = server.h1(None).await;
+        raw.head("PUT", &path, fields).await;
+        raw.chunk(b"x").await;
+        raw.last_chunk().await;
+        raw.answer("PUT").await.problem(415);
+    }
+    client.get(&path).await.problem(404);
+    let mut raw = server.h1(None).await;
+    raw.head("PUT", &path, &[("Transfer-Encoding", "Chunked")])
+        .await;
+    raw.chunk(b"x").await;
+    raw.last_chunk().await;
+    raw.answer("PUT").await.expect(202);
+    client.get(&path).await.expect(200).is(b"x");
+}
