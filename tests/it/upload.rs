@@ -1,7 +1,5 @@
 //! Uploads: framings, visibility, replacement, deletion, refusals, limits, records.
 
-use std::time::{Duration, Instant};
-
 use crate::harness::{Client, Http, Server, same};
 use crate::media::{Track, payload};
 use bytes::Bytes;
@@ -492,14 +490,14 @@ async fn d13_a_large_manifest_does_not_hold_others_up() {
                 .expect(202);
         }
     });
-    let mut slowest = Duration::ZERO;
+    // Others are answered meanwhile, not after it.
+    let mut answered = 0;
     while !upload.is_finished() {
-        let begun = Instant::now();
         client.get("/healthz").await.expect(200);
-        slowest = slowest.max(begun.elapsed());
+        answered += 1;
     }
     upload.await.expect("uploaded");
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(answered > 5, "{answered} answers during five uploads");
 }
 
 #[tokio::test]
