@@ -91,7 +91,12 @@ async fn around(request: Request, next: Next) -> Response {
             };
         let response = problem::render(response, &id);
         let (status, latency) = (response.status().as_u16(), began.elapsed());
-        tracing::debug!(status, ?latency, "answered");
+        // A refusal is found in the log by the id that its sender was told.
+        if response.status().is_client_error() {
+            tracing::info!(status, ?latency, "answered");
+        } else {
+            tracing::debug!(status, ?latency, "answered");
+        }
         response
     };
     let mut response = answer.instrument(span).await;
