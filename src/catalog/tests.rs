@@ -185,7 +185,7 @@ async fn overlapping_fragments_are_found_by_time() {
 }
 
 #[tokio::test]
-async fn errors_are_named_while_the_newest_upload_has_them() {
+async fn d18_errors_are_named_while_the_newest_upload_has_them() {
     let (_dir, catalog) = catalog().await;
     let id = stream(&catalog).await;
     for (errors, expected) in [

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_each_interface() {
+    fn d20_d34_names_of_each_interface() {
         use Interface::{CmafIngest, Dash, Hls};
         const MANIFEST: &str = "Unsupported manifest";
         const FORMAT: &str = "Path does not adhere";
