@@ -156,6 +156,16 @@ impl Stage {
 
     /// The paths that have been uploaded, in sorted order; none may have failed.
     async fn paths(&self) -> BTreeSet<String> {
+        // ffmpeg does not wait for answers: its last uploads may still be under way when it has ended.
+        let onlooker = self.server.anonymous();
+        eventually("no upload is under way", async || {
+            let metrics = onlooker.get("/metrics").await.expect(200);
+            let text = String::from_utf8_lossy(&metrics.body).into_owned();
+            text.lines()
+                .any(|line| line == "pavs_uploads_running 0")
+                .then_some(())
+        })
+        .await;
         let records = self.client.uploads(self.id).await;
         for record in &records {
             let fine = ["accepted", "superseded"]
