@@ -48,10 +48,6 @@ pub(crate) enum Action {
     ReadMetrics,
 }
 
-/// Proof that [`may`] said yes. Domain functions that need permission take one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Granted(());
-
 /// Whether the principal may do that, with that stream where it concerns one.
 ///
 /// # Errors
@@ -63,7 +59,7 @@ pub(crate) async fn may(
     principal: &Principal,
     action: Action,
     stream: Option<&Stream>,
-) -> Result<Granted> {
+) -> Result<()> {
     let relation = match (principal, stream) {
         (Principal::Device(name), Some(stream)) => match stream.owner.as_deref() {
             Some(owner) if owner == name => Relation::Owner,
@@ -101,9 +97,9 @@ pub(crate) fn may_in_some_stream(
     }
 }
 
-fn granted(decision: Decision) -> Result<Granted> {
+fn granted(decision: Decision) -> Result<()> {
     match decision {
-        Decision::Yes => Ok(Granted(())),
+        Decision::Yes => Ok(()),
         Decision::NeedsToken => Err(Error::new(
             Kind::Unidentified,
             "this needs the admin token: send \"Authorization: Bearer …\" with the text of admin.token",

@@ -289,6 +289,18 @@ impl Tables<'_> {
             .collect()
     }
 
+    /// The upload that made, or last added to, what the path serves: `None` when it serves nothing,
+    /// `Some(None)` when that upload has no record.
+    pub(crate) fn newest_upload_to(
+        &self,
+        stream: StreamId,
+        path: &str,
+    ) -> rusqlite::Result<Option<Option<Upload>>> {
+        let held = self.object(stream, path)?;
+        held.map(|object| self.upload(stream, object.upload))
+            .transpose()
+    }
+
     /// One upload of a stream.
     pub(crate) fn upload(&self, stream: StreamId, id: i64) -> rusqlite::Result<Option<Upload>> {
         self.0

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 
 use super::state::AppState;
-use crate::access::{self, Action, Granted, Principal};
+use crate::access::{self, Action, Principal};
 use crate::catalog::Stream;
 use crate::names::{ObjectPath, StreamId};
 use crate::tls::{Connection, Peer};
@@ -42,7 +42,7 @@ impl Caller {
         state: &AppState,
         action: Action,
         stream: Option<&Stream>,
-    ) -> Result<Granted> {
+    ) -> Result<()> {
         let mode = state.policy.load().access;
         access::may(&state.catalog, mode, &self.principal, action, stream).await
     }

@@ -13,7 +13,7 @@ use super::file;
 use super::state::AppState;
 use super::streams;
 use crate::access::{Action, Principal};
-use crate::catalog::{RequestRecord, Stream};
+use crate::catalog::{RequestRecord, Stream, Upload};
 use crate::clock::Timestamp;
 use crate::ingest::{Certificate, Incoming};
 use crate::live::Growing;
@@ -236,17 +236,12 @@ async fn is_of_another(
     device: &str,
 ) -> Result<bool> {
     let (id, name) = (stream.id, path.as_str().to_owned());
-    let uploader = state
+    let newest = state
         .catalog
-        .read(move |tables| {
-            let Some(object) = tables.object(id, &name)? else {
-                return Ok(None);
-            };
-            let upload = tables.upload(id, object.upload)?;
-            Ok(Some(upload.and_then(|upload| upload.request.device)))
-        })
+        .look_up(move |tables| tables.newest_upload_to(id, &name))
         .await?;
-    Ok(uploader.is_some_and(|uploader| uploader.as_deref() != Some(device)))
+    let is_own = |upload: Upload| upload.request.device.as_deref() == Some(device);
+    Ok(newest.is_some_and(|upload| !upload.is_some_and(is_own)))
 }
 
 /// `GET` and `HEAD /streams/{id}/{path}`
@@ -321,14 +316,13 @@ async fn evidence(state: &AppState, stream: &Stream, path: ObjectPath) -> Result
     let shown = state
         .catalog
         .look_up(move |tables| {
-            let Some(object) = tables.object(id, &name)? else {
+            let Some(upload) = tables.newest_upload_to(id, &name)? else {
                 return Ok(None);
             };
-            let upload = tables.upload(id, object.upload)?;
-            let Some(peer) = upload.and_then(|upload| upload.request.peer) else {
-                return Ok(Some(None));
-            };
-            tables.certificate(&peer).map(Some)
+            match upload.and_then(|upload| upload.request.peer) {
+                Some(peer) => tables.certificate(&peer).map(Some),
+                None => Ok(Some(None)),
+            }
         })
         .await?;
     let der = shown
