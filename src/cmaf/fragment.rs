@@ -21,6 +21,16 @@ impl Defaults {
         )
     }
 
+    /// Entry of `stsd` that the samples of a track go by, from 1.
+    pub(super) fn description(&self, id: u32) -> Option<u32> {
+        Some(self.track(id)?.default_sample_description_index)
+    }
+
+    /// Bytes of a sample.
+    pub(super) fn size(&self, id: u32) -> Option<u32> {
+        Some(self.track(id)?.default_sample_size)
+    }
+
     fn track(&self, id: u32) -> Option<&Trex> {
         self.0.iter().find(|trex| trex.track_id == id)
     }

@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
-use crate::isobmff::boxes::{FileType, Moof, Prft};
+use crate::finding::Findings;
+use crate::isobmff::boxes::{Emsg, FileType, Moof, Prft};
 use crate::isobmff::{
     BoxHeader, BoxPath, BoxRef, BoxSize, Cause, Error, Event, FourCc, Result, Stream, check, limits,
 };
 
+use super::check::{Checker, Context, FragmentEnd};
 use super::{Defaults, TrackHeader, TrafSummary};
 
 /// What the scanner has found. Positions are offsets in the body.
@@ -108,6 +110,46 @@ impl BodyScanner {
         scanner
     }
 
+    /// A scanner that holds the body against the rules of [`super::check`] on its way.
+    #[must_use]
+    pub fn checked(context: Context) -> Self {
+        let keep_short = |kind: FourCc| (kind == b"emsg").then_some(Emsg::MAX_LEN);
+        let defaults = context.header.as_ref().map(Defaults::of);
+        Self {
+            stream: Stream::new(keep).keeping_short(keep_short),
+            body: Body {
+                defaults: defaults.unwrap_or_default(),
+                checker: Some(Checker::new(context)),
+                ..Body::default()
+            },
+        }
+    }
+
+    /// What was found so far; nothing if nothing is checked.
+    #[must_use]
+    pub fn findings(&self) -> Option<&Findings> {
+        self.body.checker.as_ref().map(Checker::findings)
+    }
+
+    /// As [`BodyScanner::findings`], and none are left.
+    pub fn take_findings(&mut self) -> Findings {
+        let checker = self.body.checker.as_mut();
+        checker.map(Checker::take_findings).unwrap_or_default()
+    }
+
+    /// The newest fragment of the first track of a body that is checked, or else the one the context
+    /// named.
+    #[must_use]
+    pub fn last_fragment(&self) -> Option<&FragmentEnd> {
+        self.body.checker.as_ref()?.last_fragment()
+    }
+
+    /// The newest header of a body that is checked, or else the one the context gave.
+    #[must_use]
+    pub fn last_header(&self) -> Option<&TrackHeader> {
+        self.body.checker.as_ref()?.header()
+    }
+
     /// Takes the next bytes of the body and appends what they complete to `out`. The cost of a
     /// piece of media data does not depend on its length.
     pub fn push(&mut self, mut bytes: &[u8], out: &mut Vec<ScanEvent>) {
@@ -118,7 +160,7 @@ impl BodyScanner {
                 Err(error) => Err(error),
             };
             if let Err(error) = taken {
-                self.body.give_up(error.offset(), error.to_string(), out);
+                self.body.broken(&error, out);
             }
         }
     }
@@ -129,8 +171,16 @@ impl BodyScanner {
         match self.stream.finish() {
             Ok(_) => self.body.finish(end, out),
             // Fewer than eight bytes: nothing is known, and nothing is said.
-            Err(_) if self.body.state == State::Undecided => self.body.state = State::Done,
-            Err(error) => self.body.give_up(error.offset(), error.to_string(), out),
+            Err(error) if self.body.state == State::Undecided => {
+                self.body.state = State::Done;
+                self.body.check(|checker| checker.not_media_yet(&error));
+            }
+            Err(error) => {
+                if self.body.state != State::Done {
+                    self.body.check(|checker| checker.cut(&error));
+                }
+                self.body.give_up(error.offset(), error.to_string(), out);
+            }
         }
     }
 }
@@ -161,6 +211,7 @@ struct Body {
     wall_clock: Option<i64>,
     last_segment: bool,
     pending: Option<Pending>,
+    checker: Option<Checker>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -197,16 +248,26 @@ impl Body {
         match event {
             Event::Start { header, offset } => self.start(header, *offset, out),
             Event::Whole(whole) => match &whole.kind.0 {
-                b"ftyp" => FileType::decode(whole).map(|brands| self.brands = Some(brands)),
+                b"ftyp" => {
+                    self.brands = Some(FileType::decode(whole)?);
+                    self.check(|checker| checker.whole(whole));
+                    Ok(())
+                }
                 // What only adds to a fragment does not break the body if it cannot be read.
                 b"styp" => {
                     let brands = FileType::decode(whole);
                     self.last_segment |= brands.is_ok_and(|brands| brands.has(b"lmsg"));
+                    self.check(|checker| checker.whole(whole));
                     Ok(())
                 }
                 b"prft" => {
                     let prft = Prft::decode(whole).ok();
                     self.wall_clock = prft.map(|prft| prft.ntp.unix_micros());
+                    self.check(|checker| checker.whole(whole));
+                    Ok(())
+                }
+                b"emsg" => {
+                    self.check(|checker| checker.whole(whole));
                     Ok(())
                 }
                 b"moov" => self.moov(whole, out),
@@ -237,14 +298,18 @@ impl Body {
             };
             self.state = state;
             out.push(ScanEvent::Start(start));
+            self.check(|checker| checker.begin(start));
+        }
+        if self.state == State::Done {
+            return Ok(());
         }
         let path = || BoxPath::ROOT.child(kind).unwrap_or(BoxPath::ROOT);
         if header.size == BoxSize::ToEnd
             && (self.state == State::Fragmented || self.pending.is_some() || kind != b"mdat")
-            && self.state != State::Done
         {
             return Err(Error::new(&path(), offset, Cause::OpenSize));
         }
+        self.check(|checker| checker.start(header, offset));
         let begins_next = matches!(
             &kind.0,
             b"ftyp" | b"moov" | b"styp" | b"prft" | b"emsg" | b"sidx" | b"ssix" | b"moof" | b"mfra"
@@ -255,6 +320,7 @@ impl Body {
         if pending.have.is_some() || pending.need == 0 {
             self.emit(pending, out);
         } else if matches!(&kind.0, b"ftyp" | b"moov" | b"mfra") {
+            self.check(Checker::finish);
             self.give_up(pending.moof, pending.starved(), out);
         } else {
             self.pending = Some(pending);
@@ -264,6 +330,7 @@ impl Body {
 
     fn moov(&mut self, moov: &BoxRef<'_>, out: &mut Vec<ScanEvent>) -> Result<()> {
         let header = TrackHeader::from_boxes(self.brands.clone(), moov)?;
+        self.check(|checker| checker.moov(moov, header.as_ref()));
         if let Some(header) = &header {
             self.state = State::Fragmented;
             self.defaults = Defaults::of(header);
@@ -285,6 +352,9 @@ impl Body {
             .iter()
             .map(|traf| TrafSummary::of(traf, &self.defaults))
             .collect();
+        if let Some(checker) = &mut self.checker {
+            checker.moof(source, &moof, &sums, &self.defaults);
+        }
         let need = sums
             .iter()
             .fold(0, |sum: u64, traf| sum.saturating_add(traf.size));
@@ -343,6 +413,9 @@ impl Body {
     }
 
     fn finish(&mut self, end: u64, out: &mut Vec<ScanEvent>) {
+        if self.state != State::Done && end > 0 {
+            self.check(Checker::finish);
+        }
         match self.pending.take() {
             Some(pending) if pending.need > 0 => {
                 self.give_up(pending.moof, pending.starved(), out);
@@ -353,6 +426,20 @@ impl Body {
             _ => {}
         }
         self.state = State::Done;
+    }
+
+    fn check(&mut self, look: impl FnOnce(&mut Checker)) {
+        if let Some(checker) = &mut self.checker {
+            look(checker);
+        }
+    }
+
+    fn broken(&mut self, error: &Error, out: &mut Vec<ScanEvent>) {
+        match self.state {
+            State::Undecided => self.check(|checker| checker.not_media()),
+            _ => self.check(|checker| checker.broken(error)),
+        }
+        self.give_up(error.offset(), error.to_string(), out);
     }
 
     /// Ends the events with a `Broken`. A body whose first bytes are no box is just no CMAF.

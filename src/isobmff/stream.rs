@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use super::reader::length;
-use super::{BoxHeader, BoxPath, BoxRef, Cause, Error, FourCc, Result};
+use super::{BoxHeader, BoxPath, BoxRef, BoxSize, Cause, Error, FourCc, Result};
 
 /// What the stream has come to. Positions count from the first byte that was pushed.
 #[derive(Clone, Debug)]
@@ -44,6 +44,7 @@ pub enum Event<'a> {
 #[derive(Debug)]
 pub struct Stream {
     keep: fn(FourCc) -> Option<usize>,
+    keep_short: fn(FourCc) -> Option<usize>,
     /// Position of the next byte that comes in.
     offset: u64,
     state: State,
@@ -99,11 +100,20 @@ impl Stream {
     pub fn new(keep: fn(FourCc) -> Option<usize>) -> Self {
         Self {
             keep,
+            keep_short: |_| None,
             offset: 0,
             state: State::NEXT,
             held: Vec::new(),
             failure: None,
         }
+    }
+
+    /// Holds also the boxes for whose type `keep_short` gives a limit, unless they are over it: those
+    /// are passed over like the others.
+    #[must_use]
+    pub fn keeping_short(mut self, keep_short: fn(FourCc) -> Option<usize>) -> Self {
+        self.keep_short = keep_short;
+        self
     }
 
     /// Position of the next byte.
@@ -257,7 +267,12 @@ impl Stream {
     /// Decides what is done with the box whose header has just become whole.
     fn open(&mut self, place: Place, header: &[u8]) -> Result<()> {
         let payload_len = place.header.payload_len();
-        let Some(limit) = (self.keep)(place.header.kind) else {
+        let kind = place.header.kind;
+        let short = (self.keep_short)(kind).filter(|limit| {
+            let limit = u64::try_from(*limit).unwrap_or(u64::MAX);
+            matches!(place.header.size, BoxSize::Bytes(size) if size <= limit)
+        });
+        let Some(limit) = (self.keep)(kind).or(short) else {
             self.state = State::Passing {
                 place,
                 left: payload_len,
@@ -379,6 +394,22 @@ mod tests {
             events([&input[..]]).last().unwrap(),
             "moov at byte 0: box size 65 is over the limit of 64 bytes"
         );
+    }
+
+    #[test]
+    fn a_box_that_is_kept_if_short_is_passed_over_if_long() {
+        let mut stream = Stream::new(keep).keeping_short(|kind| (kind == b"emsg").then_some(20));
+        let input = concat(&[boxed(b"emsg", &[1; 12]), boxed(b"emsg", &[1; 13])]);
+        let mut left = &input[..];
+        let mut seen = Vec::new();
+        while let Some(event) = stream.next(&mut left).unwrap() {
+            seen.push(match event {
+                Event::Start { .. } => "start",
+                Event::Whole(_) => "whole",
+                Event::Passed { .. } => "passed",
+            });
+        }
+        assert_eq!(seen, ["start", "whole", "start", "passed"]);
     }
 
     #[test]

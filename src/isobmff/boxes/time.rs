@@ -50,6 +50,25 @@ impl Ntp {
     /// Seconds from 1900 to 1970.
     const UNIX_EPOCH: i64 = 2_208_988_800;
 
+    /// The time this many microseconds after 1970; what is before 1900 or after 2036 is cut to that.
+    #[must_use]
+    pub fn from_unix_micros(micros: i64) -> Self {
+        let since_1900 = Self::UNIX_EPOCH
+            .saturating_mul(1_000_000)
+            .saturating_add(micros);
+        let micros = u64::try_from(since_1900).unwrap_or(0);
+        let seconds = micros
+            .checked_div(1_000_000)
+            .unwrap_or(0)
+            .min(u64::from(u32::MAX));
+        let rest = micros.checked_rem(1_000_000).unwrap_or(0);
+        let fraction = (rest << 32)
+            .saturating_add(500_000)
+            .checked_div(1_000_000)
+            .unwrap_or(0);
+        Self(seconds << 32 | fraction)
+    }
+
     /// Microseconds since 1970, to the nearest.
     #[must_use]
     pub fn unix_micros(self) -> i64 {
@@ -80,6 +99,9 @@ mod tests {
         let v0 = Prft::decode(&BoxRef::top(&v0, 0).unwrap()).unwrap();
         assert_eq!((v0.track_id, v0.media_time), (1, 5));
         assert_eq!(v0.ntp.unix_micros(), 1_500_000);
+        for micros in [0, 1, 1_500_000, 1_795_276_800_123_456] {
+            assert_eq!(Ntp::from_unix_micros(micros).unix_micros(), micros);
+        }
         let v1 = full(b"prft", 1, 24, &v1);
         let v1 = Prft::decode(&BoxRef::top(&v1, 0).unwrap()).unwrap();
         assert_eq!(v1.media_time, (1 << 32) + 5);
