@@ -11,8 +11,12 @@
 //! | `level`, `profile`, ...    | from the codec configuration, also where ffprobe needs samples |
 //! | `codecs`, `encryption`     | ours                                                           |
 //! | `refs`                     | left out                                                       |
+//!
+//! A manifest's report has the tracks that it names; `size` is that of all of them.
 
+mod chain;
 mod codec;
+mod manifest;
 mod names;
 mod rate;
 mod report;
@@ -29,6 +33,10 @@ pub use report::{
 
 use crate::cmaf::TrackHeader;
 use crate::isobmff;
+use crate::manifest::Fault;
+
+pub use chain::Source;
+pub use manifest::{Opened, manifest};
 
 /// Probes the first `size` bytes of `source`.
 ///
@@ -67,20 +75,21 @@ pub enum ProbeError {
     Header(isobmff::Error),
     /// The boxes break off before there is anything to report.
     Broken(isobmff::Error),
+    /// The manifest cannot be read.
+    Manifest(Fault),
 }
 
 impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(_) => f.write_str("cannot read the object"),
-            Self::NotMedia => {
-                f.write_str("the object is no ISO media file (no ftyp, styp or moof)")
-            }
+            Self::NotMedia => f.write_str("this is no ISO media file (no ftyp, styp or moof)"),
             Self::HeaderMissing => f.write_str(
                 "the object is a media segment, and the header of its track is not known",
             ),
             Self::Header(error) => write!(f, "cannot read the header of the track: {error}"),
             Self::Broken(error) => write!(f, "cannot read the object: {error}"),
+            Self::Manifest(fault) => write!(f, "cannot read the manifest: {fault}"),
         }
     }
 }
@@ -90,6 +99,7 @@ impl std::error::Error for ProbeError {
         match self {
             Self::Read(error) => Some(error),
             Self::Header(error) | Self::Broken(error) => Some(error),
+            Self::Manifest(fault) => Some(fault),
             Self::NotMedia | Self::HeaderMissing => None,
         }
     }

@@ -109,6 +109,7 @@ pub(super) fn by_tag(tag: &[u8; 4]) -> Option<&'static str> {
         b".mp3" => "mp3",
         b"wvtt" => "webvtt",
         b"stpp" => "ttml",
+        b"tx3g" => "mov_text",
         _ => return None,
     })
 }

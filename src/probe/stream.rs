@@ -39,6 +39,7 @@ pub(super) fn report(
         codec_type: match (&entry.visual, &entry.audio) {
             (Some(_), _) => "video",
             (None, Some(_)) => "audio",
+            (None, None) if codec.name == Some("mov_text") => "subtitle",
             // ffprobe knows no decoder for what subtitles are made of in CMAF.
             (None, None) => "data",
         },

@@ -44,9 +44,14 @@ const FIELDS: [&str; 30] = [
 
 /// Where ffprobe says "unknown" (level -99) and the bytes know better: the file, the box, the
 /// position of the byte in the box's payload, and its value, which is the level we give.
-const KNOWN_LEVELS: [(&str, &[u8; 4], usize, u8); 6] = [
+const KNOWN_LEVELS: [(&str, &[u8; 4], usize, u8); 11] = [
+    ("dash/init-stream0.m4s", b"avcC", 3, 30),
     ("dash/init-stream1.m4s", b"avcC", 3, 12),
+    ("hls/v0/init_0.mp4", b"avcC", 3, 12),
+    ("matter/session_1/video/video.init", b"avcC", 3, 12),
     ("segments/h264/init.mp4", b"avcC", 3, 30),
+    ("encrypted/h264-clear/video/init.mp4", b"avcC", 3, 12),
+    ("encrypted/h264-cbcs/video/init.mp4", b"avcC", 3, 12),
     ("encrypted/h264-cenc/video/init.mp4", b"avcC", 3, 12),
     ("tracks/vp9-360p.cmfv", b"vpcC", 5, 21),
     ("tracks/vvc-180p.cmfv", b"vvcC", 10, 32),
@@ -57,24 +62,22 @@ fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/media")
 }
 
-/// Names of all media files below `tests/data/media`.
+/// Names of all media files below `tests/data/media` beside which there is what ffprobe says of them.
 fn files() -> Vec<String> {
     let mut found = Vec::new();
     let mut directories = vec![data()];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
+            let name = path.strip_prefix(data()).unwrap().to_str().unwrap();
             if path.is_dir() {
                 directories.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension != "json")
-            {
-                let name = path.strip_prefix(data()).unwrap();
-                found.push(name.to_str().unwrap().to_owned());
+            } else if let Some(media) = name.strip_suffix(".ffprobe.json") {
+                found.push(media.to_owned());
             }
         }
     }
+    assert!(found.len() > 30, "{found:?}");
     found.sort();
     found
 }
