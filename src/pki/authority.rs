@@ -1,13 +1,14 @@
 use std::fmt;
 
 use rcgen::{
-    CertificateParams, Issuer, KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData,
-    SignatureAlgorithm, SigningKey,
+    CertificateParams, CrlDistributionPoint, Issuer, KeyIdMethod, KeyPair, PKCS_ECDSA_P256_SHA256,
+    PublicKeyData, SignatureAlgorithm, SigningKey,
 };
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
 
 use super::cert::{parse, public_key, subject_key_id, validity};
+use super::crl::ListContent;
 use super::der::{self, Reader};
 use super::key::{PrivateKey, PublicKey};
 use super::{CertName, Error, Result, ServerNames, Validity, csr, hex, pem, profile, sha256};
@@ -22,6 +23,8 @@ pub struct Authority {
     subject: Vec<u8>,
     key_id: Vec<u8>,
     validity: Validity,
+    /// Where device certificates say that revocations are listed.
+    list_url: Option<String>,
 }
 
 impl Authority {
@@ -57,6 +60,67 @@ impl Authority {
         Ok(authority)
     }
 
+    /// Makes the root that takes this one's place: the same name, byte for byte, and a new P-256 key.
+    ///
+    /// As the names are the same, a certificate for the new key that the old one signs
+    /// ([`Self::vouch_for`]) is self-issued, and path lengths do not count it (RFC 5280, section 4.2.1.9):
+    /// a root with path length 0 may have such a one below it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`].
+    pub fn successor(&self, now: OffsetDateTime) -> Result<Self> {
+        let (key, public) = new_key()?;
+        let params = profile::root("", now, &public)?;
+        let cert = sign(
+            params,
+            &public,
+            &key,
+            &self.subject,
+            &[],
+            Some(&self.subject),
+        )?;
+        let key_pem = pem::encode("PRIVATE KEY", key.serialized_der());
+        let successor = Self::assemble(&cert, key_pem, key, public)?;
+        successor.try_out()?;
+        Ok(successor)
+    }
+
+    /// Signs the key of a [`Self::successor`], for those who only know this root: PEM. It goes between the
+    /// successor's leaves and this root, until `until`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Validity`], [`Error::Internal`].
+    pub fn vouch_for(
+        &self,
+        successor: &Self,
+        now: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<String> {
+        let mut params = profile::root("", now, &successor.public)?;
+        let validity = self.clip(Validity {
+            not_before: params.not_before,
+            not_after: until,
+        })?;
+        params.not_after = validity.not_after;
+        params.use_authority_key_identifier_extension = true;
+        let cert = sign(
+            params,
+            &successor.public,
+            &self.key,
+            &self.subject,
+            &self.key_id,
+            Some(&successor.subject),
+        )?;
+        if !self.has_issued(&cert) {
+            return Err(Error::Internal(
+                "the certificate between the two roots does not verify".to_owned(),
+            ));
+        }
+        Ok(pem::encode("CERTIFICATE", &cert))
+    }
+
     fn assemble(cert: &[u8], key_pem: String, key: KeyPair, public: PublicKey) -> Result<Self> {
         let parsed = parse(cert)?;
         check_may_issue(&parsed)?;
@@ -68,7 +132,15 @@ impl Authority {
             key_id: subject_key_id(&parsed).unwrap_or_else(|| public.key_id()),
             validity: validity(&parsed),
             public,
+            list_url: None,
         })
+    }
+
+    /// Names the address of its revocation list in the device certificates that it issues from now on.
+    #[must_use]
+    pub fn with_list_url(mut self, url: Option<String>) -> Self {
+        self.list_url = url;
+        self
     }
 
     /// Issues a leaf to nobody and checks it, so that a root that cannot work fails at start-up.
@@ -116,7 +188,7 @@ impl Authority {
     /// [`Error::Validity`], [`Error::Internal`].
     pub fn issue_device(&self, name: &CertName, validity: Validity) -> Result<Issued> {
         let (key, public) = new_key()?;
-        let params = profile::device(name, self.clip(validity)?, &public)?;
+        let params = self.device(name, validity, &public)?;
         self.issue(params, &public, &key)
     }
 
@@ -138,8 +210,49 @@ impl Authority {
         validity: Validity,
     ) -> Result<IssuedCert> {
         let public = csr::public_key(csr_pem)?;
-        let params = profile::device(name, self.clip(validity)?, &public)?;
+        let params = self.device(name, validity, &public)?;
         self.issue_cert(params, &public)
+    }
+
+    fn device(
+        &self,
+        name: &CertName,
+        validity: Validity,
+        public: &PublicKey,
+    ) -> Result<CertificateParams> {
+        let mut params = profile::device(name, self.clip(validity)?, public)?;
+        params.crl_distribution_points = self
+            .list_url
+            .iter()
+            .map(|url| CrlDistributionPoint {
+                uris: vec![url.clone()],
+            })
+            .collect();
+        Ok(params)
+    }
+
+    /// Signs a revocation list; DER.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`], also for a serial number that is none.
+    pub fn sign_list(&self, content: &ListContent<'_>) -> Result<Vec<u8>> {
+        let mut layout = CertificateParams::default();
+        layout.key_identifier_method = KeyIdMethod::PreSpecified(self.key_id.clone());
+        let unsigned = content
+            .params(&self.key_id)?
+            .signed_by(&Issuer::new(layout, Unsigned(&self.key)))
+            .map_err(|error| Error::Internal(format!("cannot lay out a list: {error}")))?;
+        let (tbs, algorithm) = list_with_issuer(unsigned.der(), &self.subject)
+            .ok_or_else(|| Error::Internal("rcgen gave no list".to_owned()))?;
+        let signature = self
+            .key
+            .sign(&tbs)
+            .map_err(|error| Error::Internal(format!("cannot sign a list: {error}")))?;
+        Ok(der::write(
+            der::SEQUENCE,
+            &[&tbs, algorithm, &der::write_bit_string(&signature)],
+        ))
     }
 
     /// Whether `cert` (DER) names this root as its issuer and carries a signature of its key. Says
@@ -209,27 +322,37 @@ impl Authority {
         })
     }
 
-    /// Has rcgen lay the certificate out, puts the root's name in byte for byte, and signs the result.
-    ///
-    /// rcgen would write the name of a root that it did not make in its own way (other string types, one
-    /// attribute per type), and clients, which compare names as bytes, would find no issuer.
     fn sign(&self, params: CertificateParams, public: &PublicKey) -> Result<Vec<u8>> {
-        let mut layout = CertificateParams::default();
-        layout.key_identifier_method = KeyIdMethod::PreSpecified(self.key_id.clone());
-        let unsigned = params
-            .signed_by(public, &Issuer::new(layout, Unsigned(&self.key)))
-            .map_err(|error| Error::Internal(format!("cannot lay out a certificate: {error}")))?;
-        let (tbs, algorithm) = with_issuer(unsigned.der(), &self.subject)
-            .ok_or_else(|| Error::Internal("rcgen gave no certificate".to_owned()))?;
-        let signature = self
-            .key
-            .sign(&tbs)
-            .map_err(|error| Error::Internal(format!("cannot sign a certificate: {error}")))?;
-        Ok(der::write(
-            der::SEQUENCE,
-            &[&tbs, algorithm, &der::write_bit_string(&signature)],
-        ))
+        sign(params, public, &self.key, &self.subject, &self.key_id, None)
     }
+}
+
+/// Has rcgen lay the certificate out, puts the names in byte for byte, and signs the result.
+///
+/// rcgen would write the name of a root that it did not make in its own way (other string types, one
+/// attribute per type), and clients, which compare names as bytes, would find no issuer.
+fn sign(
+    params: CertificateParams,
+    public: &PublicKey,
+    key: &KeyPair,
+    issuer: &[u8],
+    key_id: &[u8],
+    subject: Option<&[u8]>,
+) -> Result<Vec<u8>> {
+    let mut layout = CertificateParams::default();
+    layout.key_identifier_method = KeyIdMethod::PreSpecified(key_id.to_vec());
+    let unsigned = params
+        .signed_by(public, &Issuer::new(layout, Unsigned(key)))
+        .map_err(|error| Error::Internal(format!("cannot lay out a certificate: {error}")))?;
+    let (tbs, algorithm) = with_names(unsigned.der(), issuer, subject)
+        .ok_or_else(|| Error::Internal("rcgen gave no certificate".to_owned()))?;
+    let signature = key
+        .sign(&tbs)
+        .map_err(|error| Error::Internal(format!("cannot sign a certificate: {error}")))?;
+    Ok(der::write(
+        der::SEQUENCE,
+        &[&tbs, algorithm, &der::write_bit_string(&signature)],
+    ))
 }
 
 impl fmt::Debug for Authority {
@@ -294,22 +417,46 @@ impl SigningKey for Unsigned<'_> {
     }
 }
 
-/// The part of a certificate that is signed, with another issuer, and its signature algorithm.
-fn with_issuer<'a>(cert: &'a [u8], issuer: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
+/// The part of a certificate that is signed, with other names, and its signature algorithm. The subject
+/// is kept where none is given.
+fn with_names<'a>(
+    cert: &'a [u8],
+    issuer: &[u8],
+    subject: Option<&[u8]>,
+) -> Option<(Vec<u8>, &'a [u8])> {
     let mut cert = Reader::new(cert).read(der::SEQUENCE)?.values();
     let mut tbs = cert.read(der::SEQUENCE)?.values();
     let version = tbs.read(der::context(0))?.raw;
     let serial = tbs.read(der::INTEGER)?.raw;
     let algorithm = tbs.read(der::SEQUENCE)?.raw;
     tbs.read(der::SEQUENCE)?;
-    let tbs = der::write(
-        der::SEQUENCE,
-        &[version, serial, algorithm, issuer, tbs.rest()],
-    );
+    let validity = tbs.read(der::SEQUENCE)?.raw;
+    let held = tbs.read(der::SEQUENCE)?.raw;
+    let subject = subject.unwrap_or(held);
+    let parts = [
+        version,
+        serial,
+        algorithm,
+        issuer,
+        validity,
+        subject,
+        tbs.rest(),
+    ];
+    Some((der::write(der::SEQUENCE, &parts), algorithm))
+}
+
+/// The part of a revocation list that is signed, with another issuer, and its signature algorithm.
+fn list_with_issuer<'a>(list: &'a [u8], issuer: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
+    let mut list = Reader::new(list).read(der::SEQUENCE)?.values();
+    let mut tbs = list.read(der::SEQUENCE)?.values();
+    let version = tbs.read(der::INTEGER)?.raw;
+    let algorithm = tbs.read(der::SEQUENCE)?.raw;
+    tbs.read(der::SEQUENCE)?;
+    let tbs = der::write(der::SEQUENCE, &[version, algorithm, issuer, tbs.rest()]);
     Some((tbs, algorithm))
 }
 
-fn new_key() -> Result<(KeyPair, PublicKey)> {
+pub(super) fn new_key() -> Result<(KeyPair, PublicKey)> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
         .map_err(|error| Error::Internal(format!("cannot make a key: {error}")))?;
     let public = PublicKey::from_spki(&key.subject_public_key_info())?;
@@ -377,6 +524,37 @@ mod tests {
         assert_eq!(years, 20);
         assert!(root.key_pem().starts_with("-----BEGIN PRIVATE KEY-----\n"));
         assert_eq!(check_pair(root.cert_pem(), root.key_pem()), Ok(()));
+    }
+
+    #[test]
+    fn a_successor_is_known_to_those_who_know_the_old_root() {
+        let now = OffsetDateTime::now_utc();
+        let old = Authority::generate("server", now).unwrap();
+        let new = old.successor(now).unwrap();
+        let between = old.vouch_for(&new, now, now + Duration::days(30)).unwrap();
+        let said = describe_cert(between.as_bytes()).unwrap();
+        assert_eq!((said.is_ca, said.path_length), (true, Some(0)));
+        assert_eq!(said.subject, said.issuer);
+        assert!((said.validity.not_after - now - Duration::days(30)).abs() <= Duration::SECOND);
+        let names = ServerNames {
+            common_name: CertName::parse("localhost").unwrap(),
+            dns: vec!["localhost".to_owned()],
+            ips: vec![],
+        };
+        let leaf = new.issue_server(&names, a_year()).unwrap().cert.cert_pem;
+        assert!(!old.has_issued(&pem::cert_der(leaf.as_bytes()).unwrap()));
+        let Some(openssl) = Openssl::find() else {
+            return;
+        };
+        openssl.write("between.pem", &between);
+        for root in [&old, &new] {
+            let between = "-untrusted between.pem -purpose sslserver";
+            openssl.verify(root.cert_pem(), &leaf, between).unwrap();
+        }
+        let alone = openssl.verify(old.cert_pem(), &leaf, "");
+        assert!(alone.is_err(), "{alone:?}");
+        let both = format!("{}{}", old.cert_pem(), new.cert_pem());
+        openssl.verify(&both, &leaf, "").unwrap();
     }
 
     #[test]
@@ -591,8 +769,61 @@ subjectKeyIdentifier = hash
                             .unwrap_or_else(|error| panic!("{form}: {error}"));
                     }
                     assert_eq!(check_pair(cert, &key), Ok(()));
+                    openssl.write("list.pem", list_of(&root, &[&device.cert.serial]));
+                    openssl.write("signed.pem", &signed.cert_pem);
+                    openssl.write("device.pem", &device.cert.cert_pem);
+                    openssl.write("cert.pem", cert);
+                    let judge = |leaf: &str| {
+                        openssl.try_run(
+                            "verify -x509_strict -crl_check -CAfile cert.pem -CRLfile list.pem",
+                            &[leaf],
+                        )
+                    };
+                    judge("signed.pem").unwrap_or_else(|error| panic!("{form}: {error}"));
+                    let revoked = judge("device.pem").unwrap_err();
+                    assert!(revoked.contains("revoked"), "{form}: {revoked}");
                 }
             }
+        }
+    }
+
+    /// A list of this root that names these serial numbers.
+    fn list_of(root: &Authority, serials: &[&str]) -> String {
+        let now = OffsetDateTime::now_utc();
+        let revoked: Vec<_> = serials
+            .iter()
+            .map(|serial| super::super::Revoked {
+                serial: (*serial).to_owned(),
+                since: now,
+                superseded: false,
+            })
+            .collect();
+        let list = root.sign_list(&ListContent {
+            number: 1,
+            this_update: now,
+            next_update: now + Duration::DAY,
+            revoked: &revoked,
+        });
+        super::super::list_pem(&list.unwrap())
+    }
+
+    #[test]
+    fn a_serial_number_that_is_none_makes_no_list() {
+        let root = device_root();
+        let now = OffsetDateTime::now_utc();
+        for serial in ["xyz", "+1", "é"] {
+            let revoked = [super::super::Revoked {
+                serial: serial.to_owned(),
+                since: now,
+                superseded: true,
+            }];
+            let content = ListContent {
+                number: 1,
+                this_update: now,
+                next_update: now + Duration::DAY,
+                revoked: &revoked,
+            };
+            assert!(root.sign_list(&content).is_err(), "{serial}");
         }
     }
 

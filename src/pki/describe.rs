@@ -63,6 +63,9 @@ pub struct CertDescription {
     /// The two times as values.
     #[serde(skip)]
     pub validity: Validity,
+    /// Whether it carries a signature of its own key: a root, or a leaf that is nobody's.
+    #[serde(skip)]
+    pub is_self_signed: bool,
 }
 
 /// What a private key file says about itself. The private key is no part of it.
@@ -110,11 +113,28 @@ pub fn describe_cert(bytes: &[u8]) -> Result<CertDescription> {
         subject_key_identifier: None,
         authority_key_identifier: None,
         validity,
+        is_self_signed: cert.issuer().as_raw() == cert.subject().as_raw()
+            && cert.verify_signature(None).is_ok(),
     };
     for extension in cert.extensions() {
         description.take_in(extension.parsed_extension());
     }
     Ok(description)
+}
+
+/// Describes all certificates in a PEM text, in their order: 1 to 100.
+///
+/// # Errors
+///
+/// [`Error::BadPem`], [`Error::BadCert`].
+pub fn describe_certs(text: &str) -> Result<Vec<CertDescription>> {
+    let certs = pem::certs(text)?;
+    let describe = |der: &Vec<u8>| {
+        // Said here: `describe_cert` would take what is no DER for text.
+        parse(der)?;
+        describe_cert(der)
+    };
+    certs.iter().map(describe).collect()
 }
 
 impl CertDescription {

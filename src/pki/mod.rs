@@ -7,7 +7,10 @@
 //! Authority (root certificate + key)          one per hierarchy: server, device
 //!   ├─ issue_server ─> Issued                 new P-256 key, serverAuth, names in the SAN
 //!   ├─ issue_device ─> Issued                 new P-256 key, clientAuth, CN = CertName
-//!   └─ sign_csr     ─> IssuedCert             the request's key, otherwise as issue_device
+//!   ├─ sign_csr     ─> IssuedCert             the request's key, otherwise as issue_device
+//!   ├─ successor    ─> Authority              the root that takes its place, under the same name
+//!   ├─ vouch_for    ─> PEM                    the successor's key, for who only knows this root
+//!   └─ sign_list    ─> DER                    certificates of it that are not good any more
 //!
 //! describe_cert, describe_key, evidence       what a certificate or key says, as JSON
 //! ```
@@ -18,6 +21,7 @@
 
 mod authority;
 mod cert;
+mod crl;
 mod csr;
 mod der;
 mod describe;
@@ -27,15 +31,20 @@ mod key;
 mod name;
 mod pem;
 mod profile;
+mod request;
 #[cfg(test)]
 mod testing;
 
 pub use authority::{Authority, Issued, IssuedCert};
-pub use describe::{CertDescription, KeyDescription, check_pair, describe_cert, describe_key};
+pub use crl::{ListContent, Revoked, list_pem};
+pub use describe::{
+    CertDescription, KeyDescription, check_pair, describe_cert, describe_certs, describe_key,
+};
 pub use evidence::{Evidence, evidence};
 pub use name::CertName;
 pub use pem::cert_der;
 pub use profile::{ServerNames, Validity};
+pub use request::request;
 
 /// Why a name, key, certificate or request cannot be used. The message says what to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +98,17 @@ pub enum Error {
 
 /// Result with the [`Error`] of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Whether a request (PEM) is for the key of this certificate (DER).
+///
+/// # Errors
+///
+/// As [`Authority::sign_csr`], where one of the two cannot be read.
+pub fn is_for_key_of(csr_pem: &str, cert: &[u8]) -> Result<bool> {
+    let asked = csr::public_key(csr_pem)?;
+    let held = cert::public_key(&cert::parse(cert)?)?;
+    Ok(asked.spki_der() == held.spki_der())
+}
 
 /// Lower-case hexadecimal without separators.
 fn hex(bytes: &[u8]) -> String {

@@ -5,6 +5,8 @@ use super::{Error, Result, der};
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
+/// The most certificates that are read from one text.
+const MAX_CERTS: usize = 100;
 
 /// A block as found, not decoded yet.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,21 @@ pub fn cert_der(bytes: &[u8]) -> Result<Vec<u8>> {
         .find(|block| matches!(block.label, "CERTIFICATE" | "X509 CERTIFICATE"))
         .ok_or_else(|| Error::BadPem("there is no CERTIFICATE block".to_owned()))?;
     block.decode()
+}
+
+/// All certificates in a PEM text, in their order, as DER.
+pub(super) fn certs(text: &str) -> Result<Vec<Vec<u8>>> {
+    let blocks: Vec<_> = blocks(text)
+        .filter(|block| matches!(block.label, "CERTIFICATE" | "X509 CERTIFICATE"))
+        .take(MAX_CERTS + 1)
+        .collect();
+    match blocks.len() {
+        0 => Err(Error::BadPem("there is no CERTIFICATE block".to_owned())),
+        1..=MAX_CERTS => blocks.iter().map(Block::decode).collect(),
+        _ => Err(Error::BadPem(format!(
+            "there are more than {MAX_CERTS} CERTIFICATE blocks"
+        ))),
+    }
 }
 
 #[cfg(test)]

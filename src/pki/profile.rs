@@ -9,7 +9,8 @@
 //! | SubjectAltName | none | DNS names and addresses | none |
 //! | key identifiers | SKI | SKI, AKI | SKI, AKI |
 //!
-//! Serial numbers are 127 random bits, positive. There is no CRL and no OCSP.
+//! Serial numbers are 127 random bits, positive. There is no OCSP; an authority that was given the address
+//! of its revocation list adds it to device leaves as CRLDistributionPoints.
 
 use std::net::IpAddr;
 
