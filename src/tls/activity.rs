@@ -9,6 +9,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Activity {
     http2: AtomicBool,
+    barred: AtomicBool,
     moves: Mutex<Moves>,
 }
 
@@ -29,6 +30,7 @@ impl Activity {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             http2: AtomicBool::new(false),
+            barred: AtomicBool::new(false),
             moves: Mutex::new(Moves {
                 begun: 0,
                 in_flight: 0,
@@ -49,6 +51,15 @@ impl Activity {
 
     pub(super) fn is_http2(&self) -> bool {
         self.http2.load(Ordering::Relaxed)
+    }
+
+    /// The connection is cut since its certificate is not good any more.
+    pub(super) fn bar(&self) {
+        self.barred.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_barred(&self) -> bool {
+        self.barred.load(Ordering::Relaxed)
     }
 
     /// The handshake is over: idle time counts from here.

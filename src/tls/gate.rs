@@ -22,11 +22,11 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
 use super::identity::Material;
-use super::refusal::{Refusal, RefusalKind};
+use super::refusal::{Attempt, Refusal};
 use super::request::{Line, Requests};
 use super::watched::Watched;
-use super::wire::Wire;
-use super::{Connection, Error, Identity, Limits, MAX_HEADER_BYTES, Observer, Peer};
+use super::wire::{Heard, Wire};
+use super::{Bar, Connection, Error, Identity, Limits, MAX_HEADER_BYTES, Observer, Peer, PeerCert};
 
 /// HTTP/2 streams at the same time on one connection.
 const H2_STREAMS: u32 = 128;
@@ -61,16 +61,19 @@ const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 pub(crate) struct Gate(Arc<Inner>);
 
 struct Inner {
-    material: ArcSwap<Material>,
+    material: Arc<ArcSwap<Material>>,
     limits: Limits,
     observer: Arc<dyn Observer>,
+    bar: Bar,
+    /// Sent to when the bar may say something else than before.
+    barring: watch::Sender<()>,
     places: Arc<Semaphore>,
     opened: AtomicU64,
     stopping: watch::Sender<bool>,
 }
 
 impl Gate {
-    /// A gate with this identity.
+    /// A gate with this identity, which takes no certificate that `bar` bars.
     ///
     /// # Errors
     /// When a certificate or key cannot be read, or key and certificate are no pair.
@@ -78,26 +81,37 @@ impl Gate {
         identity: Identity<'_>,
         limits: Limits,
         observer: Arc<dyn Observer>,
+        bar: Bar,
     ) -> Result<Self, Error> {
         let places = limits.max_connections.min(Semaphore::MAX_PERMITS);
         let limits = limits.at_most(LONGEST);
         Ok(Self(Arc::new(Inner {
-            material: ArcSwap::from_pointee(Material::read(identity)?),
+            material: Arc::new(ArcSwap::from_pointee(Material::read(identity)?)),
             limits,
             observer,
+            bar,
+            barring: watch::Sender::new(()),
             places: Arc::new(Semaphore::new(places)),
             opened: AtomicU64::new(0),
             stopping: watch::Sender::new(false),
         })))
     }
 
-    /// Replaces the identity for all handshakes from now on. Open connections stay as they are.
+    /// Replaces the identity for all handshakes from now on. Open connections stay as they are, but for
+    /// those whose certificates lead to a root that is not trusted any more: these are cut.
     ///
     /// # Errors
     /// As [`Gate::new`]; the old identity then stays in use.
     pub(crate) fn swap(&self, identity: Identity<'_>) -> Result<(), Error> {
         self.0.material.store(Arc::new(Material::read(identity)?));
+        self.bar_again();
         Ok(())
+    }
+
+    /// Has every open connection looked at again: those of certificates that are barred now, have ended,
+    /// or whose root's time is over are cut.
+    pub(crate) fn bar_again(&self) {
+        self.0.barring.send_replace(());
     }
 
     /// Ends connections that have not come to the end of their handshake, and all that come from now
@@ -167,18 +181,31 @@ impl Gate {
             Ok(Ok(_)) => {}
         }
         let activity = Activity::new();
-        let wire = Wire::new(tcp, Arc::clone(&activity), gate.limits.write_stall)?;
-        let (config, examiner) = gate.material.load().for_handshake();
+        let heard = Heard::default();
+        let stall_limit = gate.limits.write_stall;
+        let wire = Wire::new(tcp, Arc::clone(&activity), stall_limit, heard.clone())?;
+        let material = gate.material.load();
+        let shown = Arc::clone(material.shown());
+        let (config, examiner) = material.for_handshake(&gate.bar);
+        drop(material);
+        let attempt = || Attempt {
+            remote,
+            local,
+            hello: heard.hello(),
+            shown: &shown,
+        };
         let handshake = TlsAcceptor::from(config).accept(wire).into_fallible();
         let stream = match timeout_at(deadline, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err((error, wire))) => {
-                let verdict = examiner.verdict().and_then(Result::err);
-                let error = gate.refuse(Refusal::handshake(remote, &error, verdict));
+                let verdict = examiner
+                    .verdict()
+                    .map(|verdict| verdict.map(|it| it.shown()));
+                let error = gate.refuse(attempt().failed(&error, verdict));
                 linger(wire).await;
                 return Err(error);
             }
-            Err(_) => return Err(gate.refuse(Refusal::late(remote, gate.limits.handshake))),
+            Err(_) => return Err(gate.refuse(attempt().late(gate.limits.handshake))),
         };
         let (_, session) = stream.get_ref();
         let peer = match (examiner.verdict(), session.peer_certificates()) {
@@ -186,11 +213,7 @@ impl Gate {
                 Peer::Verified(Arc::clone(cert))
             }
             (None, None) => Peer::Anonymous,
-            _ => {
-                let reason = "the session has another client certificate than the one checked";
-                let refusal = Refusal::new(remote, RefusalKind::Certificate, reason);
-                return Err(gate.refuse(refusal));
-            }
+            _ => return Err(gate.refuse(attempt().mixed_up())),
         };
         if session.alpn_protocol() == Some(b"h2") {
             activity.speaks_http2();
@@ -211,14 +234,19 @@ impl Gate {
                 .unwrap_or_default()
                 .into(),
         };
+        let barred = match &connection.peer {
+            Peer::Verified(cert) => Some(barred(&self.0, Arc::clone(cert))),
+            Peer::Anonymous => None,
+        };
         let line = Line::open(
             connection,
             Arc::clone(&activity),
             gate.limits.drain,
             Arc::clone(&gate.observer),
+            attempt().of_another_name(),
             place,
         );
-        let stream = Watched::new(stream, activity, &gate.limits);
+        let stream = Watched::new(stream, activity, &gate.limits, barred);
         Ok((stream, Requests::new(line, router)))
     }
 }
@@ -229,6 +257,29 @@ impl Inner {
         self.observer.refused(&refusal);
         io::Error::other(refusal.reason)
     }
+}
+
+/// Done when the certificate is barred, or its time or that of its root is over.
+fn barred(gate: &Arc<Inner>, cert: Arc<PeerCert>) -> BoxFuture<'static, ()> {
+    let (mut barring, gate) = (gate.barring.subscribe(), Arc::downgrade(gate));
+    async move {
+        loop {
+            let Some(gate) = gate.upgrade() else {
+                return; // it is gone, and the connection with it
+            };
+            if (gate.bar)(&cert).is_some()
+                || cert.has_ended()
+                || !gate.material.load().roots().trusts(&cert)
+            {
+                return;
+            }
+            drop(gate);
+            if barring.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+    .boxed()
 }
 
 /// The gate as axum-server sees it; apart from [`Gate`] so that its types stay in here.

@@ -33,9 +33,12 @@
 pub(crate) mod drain;
 
 mod activity;
+pub(crate) mod client;
 mod gate;
+mod hello;
 mod identity;
 mod peer;
+mod pinned;
 mod refusal;
 mod request;
 #[cfg(test)]
@@ -48,9 +51,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use gate::Gate;
-pub(crate) use identity::{Error, Identity};
-pub(crate) use peer::Peer;
-pub(crate) use refusal::{Refusal, RefusalKind};
+pub(crate) use hello::{ClientHello, version_name};
+pub(crate) use identity::{DeviceAuthority, Error, Identity};
+pub(crate) use peer::{Bar, Barred, Peer, PeerCert, ShownCert};
+pub(crate) use refusal::{Cause, Refusal, RefusalKind};
 pub(crate) use request::header_bytes;
 
 /// The most bytes the header section of a request may have, names, values and target together.
@@ -126,6 +130,33 @@ pub(crate) struct Connection {
     pub(crate) tls_version: &'static str,
     /// The IANA name of the cipher suite, such as `TLS13_AES_128_GCM_SHA256` (rustls' spelling).
     pub(crate) cipher: Arc<str>,
+}
+
+/// TLS settings of a client that knows its server by this very certificate (PEM), whatever its names and
+/// whoever issued it, and shows none itself.
+///
+/// # Errors
+/// When there is no certificate in the text.
+pub(crate) fn client(certificate_pem: &[u8]) -> Result<rustls::ClientConfig, Error> {
+    pinned::client(certificate_pem)
+}
+
+/// Cipher suites by their IANA names (rustls' spelling), those without one by their number.
+pub(crate) fn cipher_names(ciphers: &[u16]) -> Vec<String> {
+    let name = |suite: &u16| match rustls::CipherSuite::from(*suite).as_str() {
+        Some(name) => name.to_owned(),
+        None => format!("0x{suite:04x}"),
+    };
+    ciphers.iter().map(name).collect()
+}
+
+/// Key exchange groups by their names, those without one by their number.
+pub(crate) fn group_names(groups: &[u16]) -> Vec<String> {
+    let name = |group: &u16| match rustls::NamedGroup::from(*group).as_str() {
+        Some(name) => name.to_owned(),
+        None => format!("0x{group:04x}"),
+    };
+    groups.iter().map(name).collect()
 }
 
 /// Is told of every connection. Called on the runtime: it must not block.

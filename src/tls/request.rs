@@ -18,7 +18,8 @@ use tower::Service;
 
 use super::activity::{Activity, InFlight, Untaken};
 use super::drain::{Budget, Drain, DrainOnDrop};
-use super::{Connection, Observer};
+use super::watched::not_good_any_more;
+use super::{Connection, Observer, Refusal};
 
 /// For how long ffmpeg's answers are held back.
 ///
@@ -48,6 +49,8 @@ pub(super) struct Line {
     pub(super) activity: Arc<Activity>,
     pub(super) budget: Budget,
     observer: Arc<dyn Observer>,
+    /// What it means if no request comes.
+    unasked: Option<Refusal>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -57,6 +60,7 @@ impl Line {
         activity: Arc<Activity>,
         budget: Budget,
         observer: Arc<dyn Observer>,
+        unasked: Option<Refusal>,
         place: OwnedSemaphorePermit,
     ) -> Arc<Self> {
         activity.opened();
@@ -66,6 +70,7 @@ impl Line {
             activity,
             budget,
             observer,
+            unasked,
             _place: place,
         })
     }
@@ -73,6 +78,11 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        if let Some(refusal) = &self.unasked
+            && self.activity.now().begun == 0
+        {
+            self.observer.refused(refusal);
+        }
         self.observer.closed(&self.connection);
     }
 }
@@ -149,7 +159,7 @@ fn received(request: Request<Incoming>, running: &Arc<Running>, drain: Drain) ->
     let (parts, body) = request.into_parts();
     let body = Received {
         body,
-        _request: Arc::clone(running),
+        request: Arc::clone(running),
     };
     let body = Body::new(DrainOnDrop::new(&parts, body, drain, running.line.budget));
     Request::from_parts(parts, body)
@@ -170,21 +180,28 @@ impl Running {
     }
 }
 
-/// A request body, which keeps its request in flight until it is gone.
+/// A request body, which keeps its request in flight until it is gone, and says why it broke off where
+/// that was our doing.
 struct Received {
     body: Incoming,
-    _request: Arc<Running>,
+    request: Arc<Running>,
 }
 
 impl HttpBody for Received {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = axum::BoxError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        // hyper has an error of its own for every protocol.
+        polled.map_err(|error| match this.request.line.activity.is_barred() {
+            true => not_good_any_more().into(),
+            false => error.into(),
+        })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -13,6 +13,8 @@
 //! | some, HTTP/2, all wait for the client to take more | `write_stall` | error, connection cut |
 //! | some                                      | none         | uploads are timed by their readers, downloads by the socket |
 //!
+//! A connection whose certificate is barred or ends meanwhile is cut, whatever it is doing.
+//!
 //! Bytes of a header that came in one piece with the body before it do not start the header clock;
 //! the next byte does, or the keep-alive clock runs out.
 
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -41,6 +44,8 @@ pub(super) struct Watched<S> {
     header: Option<Header>,
     /// Moved only when it fires (or a header begins): no timer work per packet.
     timer: Pin<Box<Sleep>>,
+    /// Done when the client's certificate is not good any more.
+    barred: Option<BoxFuture<'static, ()>>,
     ended: bool,
 }
 
@@ -58,7 +63,12 @@ enum Expired {
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>, limits: &Limits) -> Self {
+    pub(super) fn new(
+        stream: S,
+        activity: Arc<Activity>,
+        limits: &Limits,
+        barred: Option<BoxFuture<'static, ()>>,
+    ) -> Self {
         Self {
             stream,
             activity,
@@ -69,6 +79,7 @@ impl<S> Watched<S> {
             timer: Box::pin(tokio::time::sleep(
                 limits.keep_alive.min(limits.write_stall),
             )),
+            barred,
             ended: false,
         }
     }
@@ -111,6 +122,19 @@ impl<S> Watched<S> {
         }
     }
 
+    /// An error once the client's certificate is barred; from then on, always.
+    fn check_bar(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Some(barred) = &mut self.barred else {
+            return Ok(());
+        };
+        if barred.as_mut().poll(cx).is_pending() {
+            return Ok(());
+        }
+        self.barred = Some(futures_util::future::ready(()).boxed());
+        self.activity.bar();
+        Err(not_good_any_more())
+    }
+
     fn bytes_came(&mut self) {
         if self.activity.is_http2() {
             return;
@@ -133,6 +157,14 @@ impl<S> Watched<S> {
             self.timer.as_mut().reset(due);
         }
     }
+}
+
+/// What a connection and its request bodies end with when the client's certificate is barred.
+pub(super) fn not_good_any_more() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        "the client certificate is not good any more",
+    )
 }
 
 impl<S: AsyncWrite + Unpin> Watched<S> {
@@ -170,6 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
         if this.ended {
             return Poll::Ready(Ok(()));
         }
+        // First: a sender that never pauses must be cut too.
+        this.check_bar(cx)?;
         // Before the clocks: what came in time is served, even when it is us who are late.
         let before = buf.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(cx, buf);
@@ -190,7 +224,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        let this = self.get_mut();
+        this.check_bar(cx)?;
+        Pin::new(&mut this.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -198,7 +234,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        this.check_bar(cx)?;
+        Pin::new(&mut this.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
+use super::hello::{ClientHello, MAX_HELLO};
 
 /// How much unsent data the kernel takes before it makes us wait. Without it a slow reader is heard
 /// of only after a third of a send buffer of megabytes, and would look as if it had stopped.
@@ -20,6 +21,9 @@ const UNSENT_BYTES: u32 = 128 << 10;
 /// How much is written to a client that is gone: the answers to the uploads it left behind, but not a
 /// download.
 const UNHEARD_BYTES: usize = 64 << 10;
+/// How long after its last byte: what it left behind is dealt with by then, and who goes on telling it
+/// things, as long as it cares to listen, has to hear that nobody does.
+const UNHEARD_TIME: Duration = Duration::from_secs(10);
 
 /// A TCP connection, from accept to close.
 #[derive(Debug)]
@@ -31,6 +35,10 @@ pub(super) struct Wire {
     waits: bool,
     /// Bytes written to a client that is gone.
     unheard: usize,
+    /// When it last sent something.
+    last_read: Instant,
+    /// The begin of what the client sends, until the handshake is done.
+    heard: Option<Heard>,
     /// Made at the first stall, kept for the next.
     stall: Option<Pin<Box<Sleep>>>,
     stalled: bool,
@@ -41,6 +49,7 @@ impl Wire {
         tcp: TcpStream,
         activity: Arc<Activity>,
         stall_limit: Duration,
+        heard: Heard,
     ) -> io::Result<Self> {
         tcp.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
@@ -51,6 +60,8 @@ impl Wire {
             stall_limit,
             waits: false,
             unheard: 0,
+            last_read: Instant::now(),
+            heard: Some(heard),
             stall: None,
             stalled: false,
         })
@@ -68,7 +79,8 @@ impl Wire {
         }
     }
 
-    /// Lets an answer to a client that is gone pass for written, within [`UNHEARD_BYTES`].
+    /// Lets an answer to a client that is gone pass for written, within [`UNHEARD_BYTES`] and
+    /// [`UNHEARD_TIME`].
     ///
     /// ffmpeg sends its last objects over one connection and closes it without waiting for answers.
     /// The answer to the first then meets a closed socket, while the others are here already, unread.
@@ -85,7 +97,8 @@ impl Wire {
                     error.kind(),
                     io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
                 ) && !self.activity.is_http2()
-                    && self.unheard + bytes <= UNHEARD_BYTES =>
+                    && self.unheard + bytes <= UNHEARD_BYTES
+                    && self.last_read.elapsed() < UNHEARD_TIME =>
             {
                 self.unheard += bytes;
                 Poll::Ready(Ok(bytes))
@@ -121,6 +134,26 @@ impl Wire {
     }
 }
 
+/// The first message of a client, shared with whoever has to explain why it was refused: the wire itself
+/// is gone when a handshake takes too long.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard(Arc<Mutex<Vec<u8>>>);
+
+impl Heard {
+    /// What the client offered, if that has come.
+    pub(super) fn hello(&self) -> Option<ClientHello> {
+        ClientHello::read(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Adds bytes as they come. Whether that was all there is to hear.
+    fn add(&self, bytes: &[u8]) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MAX_HELLO.saturating_sub(held.len());
+        held.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        ClientHello::is_all_there(&held)
+    }
+}
+
 impl AsyncRead for Wire {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -133,7 +166,16 @@ impl AsyncRead for Wire {
         if this.waits {
             this.acknowledge();
         }
+        let before = buf.filled().len();
         let read = Pin::new(&mut this.tcp).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            this.last_read = Instant::now();
+        }
+        if let Some(heard) = &this.heard
+            && heard.add(buf.filled().get(before..).unwrap_or_default())
+        {
+            this.heard = None;
+        }
         if read.is_pending() && !this.waits {
             this.acknowledge();
         }

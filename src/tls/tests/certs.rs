@@ -121,6 +121,8 @@ impl Pems {
             chain_pem: self.0.as_bytes(),
             key_pem: self.1.as_bytes(),
             device_roots_pem: self.2.as_bytes(),
+            more_device_roots: &[],
+            server_roots_pem: b"",
         }
     }
 }

@@ -125,8 +125,13 @@ impl Served {
         let seen = Arc::new(Seen::default());
         let server = server_root.issue(&Cert::server("localhost"));
         let pems = server.pems(&device_root);
-        let gate =
-            Gate::new(pems.identity(), limits, Arc::clone(&seen) as _).expect("sound identity");
+        let gate = Gate::new(
+            pems.identity(),
+            limits,
+            Arc::clone(&seen) as _,
+            Arc::new(|_| None),
+        )
+        .expect("sound identity");
         let addr = listener.local_addr().expect("bound");
         let handle = Handle::new();
         let serving = (gate.clone(), router(Arc::clone(&seen)), handle.clone());
