@@ -25,7 +25,13 @@ impl Timestamp {
         self.0
     }
 
-    fn to_rfc3339(self) -> String {
+    /// How long ago it was; nothing for what is yet to come.
+    pub(crate) fn elapsed(self) -> std::time::Duration {
+        let micros = Self::now().0.saturating_sub(self.0);
+        std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
+    pub(crate) fn to_rfc3339(self) -> String {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000)
             .ok()
             .and_then(|t| t.format(&Rfc3339).ok())

@@ -28,6 +28,8 @@ pub enum Kind {
     Unsupported,
     /// The client stopped sending.
     TimedOut,
+    /// Too many wrong tokens; trying again later, with the right one, helps.
+    Throttled,
     /// A limit of the server is reached; trying again later helps.
     Busy,
     /// The disk is (nearly) full.
@@ -53,6 +55,7 @@ impl Kind {
             Self::TooLarge => 413,
             Self::Unsupported => 415,
             Self::TimedOut => 408,
+            Self::Throttled => 429,
             Self::Busy => 503,
             Self::StorageFull => 507,
             Self::Disconnected => 400,
@@ -74,6 +77,7 @@ impl Kind {
             Self::TooLarge => "too-large",
             Self::Unsupported => "unsupported",
             Self::TimedOut => "timed-out",
+            Self::Throttled => "throttled",
             Self::Busy => "busy",
             Self::StorageFull => "storage-full",
             Self::Disconnected => "disconnected",

@@ -3,10 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Error, Kind, Result};
 
+/// What is encoded in a URL: all but what RFC 3986 section 2.3 leaves as it is.
+pub(crate) const IN_URL: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 /// Longest object path, in bytes after percent-decoding.
 const MAX_PATH: usize = 1024;
 /// Most segments of an object path.
@@ -14,8 +21,17 @@ const MAX_LEVELS: usize = 16;
 /// Longest segment of an object path in bytes: what Linux file systems take, less the room for
 /// nothing else, since an object lies under exactly its own name.
 const MAX_SEGMENT: usize = 255;
+/// Longest name of a device in characters: that of another authority, a slash, and its own.
+const MAX_DEVICE: usize = 300;
 /// Longest track name in characters; Matter allows 16, other sources use longer ones.
 const MAX_TRACK_NAME: usize = 256;
+
+/// Longest name of a stream.
+const MAX_STREAM_NAME: usize = 64;
+/// Most tags of a stream.
+const MAX_TAGS: usize = 16;
+/// Longest tag in characters.
+const MAX_TAG: usize = 64;
 
 /// Number of a stream; from 1, never given twice in one working directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -32,7 +48,9 @@ impl FromStr for StreamId {
             .ok_or_else(|| {
                 Error::new(
                     Kind::Shape,
-                    format!("{text:?} is not a stream id: expected a number from 1"),
+                    format!(
+                        "{text:?} is not a stream: expected its id, a number from 1, or its name"
+                    ),
                 )
             })
     }
@@ -42,6 +60,77 @@ impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
+}
+
+/// What people call a stream: 1 to 64 of `[A-Za-z0-9_.-]`, not all digits, so that it cannot be taken for
+/// an id, and none of the words that stand in its place in an address.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct StreamName(String);
+
+impl StreamName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// [`Kind::Shape`], with what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+        let why = if text.is_empty() || text.len() > MAX_STREAM_NAME {
+            "it must have 1 to 64 characters"
+        } else if !text.bytes().all(allowed) {
+            "only letters, digits, \"_\", \".\" and \"-\" are allowed"
+        } else if text.bytes().all(|b| b.is_ascii_digit()) {
+            "it must not be a number"
+        } else if [".", "..", "probe"].contains(&text) {
+            "the word is taken"
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        let shown: String = text.chars().take(80).collect();
+        Err(Error::new(
+            Kind::Shape,
+            format!("{shown:?} cannot be the name of a stream: {why}"),
+        ))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for StreamName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Checks the words that a stream is to be found by, and takes out those that are there twice.
+///
+/// # Errors
+/// [`Kind::Shape`]: there are more than 16, or one is empty, too long, or has control characters.
+pub(crate) fn tags(given: Vec<String>) -> Result<Vec<String>> {
+    let mut tags: Vec<String> = Vec::new();
+    for tag in given {
+        let tag = tag.trim();
+        if tag.is_empty() || tag.chars().count() > MAX_TAG || tag.chars().any(char::is_control) {
+            return Err(Error::new(
+                Kind::Shape,
+                "a tag must have 1 to 64 characters, none of them control characters",
+            ));
+        }
+        if !tags.iter().any(|held| held == tag) {
+            tags.push(tag.to_owned());
+        }
+    }
+    if tags.len() > MAX_TAGS {
+        return Err(Error::new(Kind::Shape, "a stream has at most 16 tags"));
+    }
+    Ok(tags)
 }
 
 /// What a stream's source speaks.
@@ -75,12 +164,15 @@ impl FromStr for Interface {
             "cmaf-ingest" => Ok(Self::CmafIngest),
             "dash" => Ok(Self::Dash),
             "hls" => Ok(Self::Hls),
-            other => Err(Error::new(
-                Kind::Shape,
-                format!(
-                    "interface {other:?} is not known: expected \"cmaf-ingest\", \"dash\" or \"hls\""
-                ),
-            )),
+            other => {
+                let shown: String = other.chars().take(80).collect();
+                let accepted = "interface must be \"cmaf-ingest\", \"dash\" or \"hls\"";
+                Err(Error::new(
+                    Kind::Shape,
+                    format!("interface {shown:?} is not known: {accepted}, in lower case"),
+                )
+                .with_reasons(vec![accepted.to_owned()]))
+            }
         }
     }
 }
@@ -202,6 +294,22 @@ pub(crate) fn track_name(text: &str) -> Result<Option<String>> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
+/// The name of a device, which may not be known (yet).
+pub(crate) fn device(name: &str) -> Result<String> {
+    let fits = (1..=MAX_DEVICE).contains(&name.chars().count())
+        && !name.chars().any(char::is_control)
+        && name.trim() == name;
+    if fits {
+        return Ok(name.to_owned());
+    }
+    Err(Error::new(
+        Kind::Invalid,
+        format!(
+            "a device's name has 1 to {MAX_DEVICE} characters, no control characters, and no white space at its ends"
+        ),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -240,6 +348,35 @@ mod tests {
         ] {
             assert_eq!(ObjectPath::parse(good).unwrap().as_str(), good);
         }
+    }
+
+    #[test]
+    fn names_of_streams_are_no_numbers_and_need_no_escape() {
+        for good in ["door-1", "1a", "a", "Front.Door_2", "-"] {
+            assert_eq!(StreamName::parse(good).unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            "12",
+            "a b",
+            "a/b",
+            "<b>",
+            "ü",
+            ".",
+            "..",
+            "probe",
+            &"a".repeat(65),
+        ] {
+            assert!(StreamName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn tags_are_few_short_and_different() {
+        let own = |tags: &[&str]| tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>();
+        assert_eq!(tags(own(&["a", " b ", "a"])).unwrap(), own(&["a", "b"]));
+        assert!(tags(own(&["a\nb"])).is_err());
+        assert!(tags((0..17).map(|n| n.to_string()).collect()).is_err());
     }
 
     #[test]
