@@ -3,19 +3,36 @@
 //! `pki` makes certificates out of bytes, `workdir` stores files, `catalog` remembers; this module is
 //! where they meet. A `.key` never lies beside a certificate that is not its pair.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
+mod ends;
+mod enrol;
+mod foreign;
+mod issue;
+mod own;
+mod presented;
+mod revoke;
+mod rotate;
+mod tokens;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
 use time::OffsetDateTime;
 
-use crate::catalog::{Catalog, Issued};
+pub(crate) use self::ends::Spoken;
+pub(crate) use self::issue::{DeviceCertificate, IfHeld, Leave};
+use self::own::OwnCertificate;
+pub(crate) use self::presented::{Presented, Trusted};
+use self::revoke::Standings;
+pub(crate) use self::tokens::Bearer;
+use crate::catalog::{Catalog, Issued, OldRoot};
 use crate::clock::Timestamp;
 use crate::pki::{self, Authority, CertName, IssuedCert, ServerNames, Validity};
 use crate::workdir::{self, Hierarchy, Workdir};
 use crate::{Error, Kind, Result};
 
-/// Life of the server's own certificate.
-const SERVER_LIFETIME: time::Duration = time::Duration::days(730);
 /// Name of the server's own certificate, and of its files.
 const SERVER_NAME: &str = "localhost";
 
@@ -26,10 +43,24 @@ pub(crate) struct Identity(Arc<Inner>);
 struct Inner {
     workdir: Workdir,
     catalog: Catalog,
-    server: Authority,
-    device: Authority,
+    server: ArcSwap<Authority>,
+    device: ArcSwap<Authority>,
+    /// Roots that were replaced, those replaced last first.
+    old: ArcSwap<Vec<OldRoot>>,
+    /// Authorities made elsewhere.
+    foreign: Vec<Trusted>,
+    /// The server's certificate, where it was made elsewhere.
+    own: Option<OwnCertificate>,
+    /// Who shows what follows from all this, and what that was last.
+    shown: presented::Shown,
     device_lifetime: time::Duration,
+    server_lifetime: time::Duration,
+    renewal_overlap: Duration,
+    public_url: Option<String>,
     names: Names,
+    standings: Standings,
+    /// The revocation list as it was last made.
+    list: tokio::sync::Mutex<Option<revoke::List>>,
     /// Files of one name change together.
     issuing: tokio::sync::Mutex<()>,
 }
@@ -70,15 +101,21 @@ impl Names {
     }
 }
 
-/// A device certificate that was asked for.
-pub(crate) struct DeviceCertificate {
-    /// Made by this request; otherwise it was there.
-    pub(crate) created: bool,
-    pub(crate) cert_path: String,
-    pub(crate) key_path: Option<String>,
-    pub(crate) certificate: String,
-    /// The key, when this request made it.
-    pub(crate) key_pem: Option<String>,
+/// What identities are made by.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Life of a device certificate.
+    pub(crate) device_lifetime: Duration,
+    /// How long earlier certificates of a device stay good.
+    pub(crate) renewal_overlap: Duration,
+    /// Where the server is reached from outside, without a slash at its end.
+    pub(crate) public_url: Option<String>,
+    /// Life of the server's own certificate.
+    pub(crate) server_lifetime: Duration,
+    /// Files of authorities made elsewhere whose devices are taken.
+    pub(crate) device_ca: Vec<PathBuf>,
+    /// Certificate and key of the server, where they were made elsewhere.
+    pub(crate) server_cert: Option<(PathBuf, PathBuf)>,
 }
 
 impl Identity {
@@ -88,103 +125,65 @@ impl Identity {
         workdir: Workdir,
         catalog: Catalog,
         names: Names,
-        device_lifetime: std::time::Duration,
+        settings: Settings,
     ) -> Result<Self> {
-        let server = open_root(&workdir, &catalog, Hierarchy::Server).await?;
-        let device = open_root(&workdir, &catalog, Hierarchy::Device).await?;
+        let server = rotate::recover(&workdir, &catalog, Hierarchy::Server).await?;
+        let device = rotate::recover(&workdir, &catalog, Hierarchy::Device).await?;
+        let device = device.with_list_url(list_url(settings.public_url.as_deref()));
+        let lifetime = |given: Duration| {
+            time::Duration::try_from(given)
+                .map_err(|e| Error::internal("a certificate's validity is out of range", e))
+        };
+        let own = settings
+            .server_cert
+            .map(|(cert, key)| OwnCertificate::open(cert, key))
+            .transpose()?;
+        let standings = Standings::load(&catalog).await?;
         let identity = Self(Arc::new(Inner {
             workdir,
             catalog,
-            server,
-            device,
-            device_lifetime: time::Duration::try_from(device_lifetime)
-                .map_err(|e| Error::internal("the device validity is out of range", e))?,
+            server: ArcSwap::from_pointee(server),
+            device: ArcSwap::from_pointee(device),
+            old: ArcSwap::default(),
+            foreign: foreign::load(&settings.device_ca)?,
+            own,
+            shown: presented::Shown::default(),
+            device_lifetime: lifetime(settings.device_lifetime)?,
+            server_lifetime: lifetime(settings.server_lifetime)?,
+            renewal_overlap: settings.renewal_overlap,
+            public_url: settings.public_url,
             names,
+            standings,
+            list: tokio::sync::Mutex::new(None),
             issuing: tokio::sync::Mutex::new(()),
         }));
+        identity.load_old_roots().await?;
         identity.renew_server().await?;
         Ok(identity)
     }
 
-    /// Root of the server's certificate, as PEM: what a device must trust.
-    pub(crate) fn server_root(&self) -> &str {
-        self.0.server.cert_pem()
-    }
-
-    /// Root of the devices' certificates, as PEM.
-    pub(crate) fn device_root(&self) -> &str {
-        self.0.device.cert_pem()
-    }
-
-    /// Certificate chain and key of the server, as PEM.
-    pub(crate) fn server_material(&self) -> Result<(String, String)> {
-        let read = |name: String| {
-            let path = self.0.workdir.cert_file(Hierarchy::Server, &name);
-            workdir::read_small(&path)?
-                .ok_or_else(|| Error::new(Kind::Internal, format!("{} is missing", path.display())))
-        };
-        Ok((
-            read(format!("{SERVER_NAME}.pem"))?,
-            read(format!("{SERVER_NAME}.key"))?,
-        ))
-    }
-
-    /// A device certificate with a key made here.
-    pub(crate) async fn make_device(
-        &self,
-        name: &CertName,
-        replace: bool,
-        by: String,
-    ) -> Result<DeviceCertificate> {
-        let _issuing = self.0.issuing.lock().await;
-        let (cert_path, key_path) = self.device_files(name);
-        // Also where the device signed for it with a key of its own: that certificate is in use.
-        if let Some(held) = workdir::read_small(&cert_path)?.filter(|_| !replace) {
-            return self.held_certificate(name, &held);
+    /// What issues in this hierarchy now.
+    fn authority(&self, hierarchy: Hierarchy) -> Arc<Authority> {
+        match hierarchy {
+            Hierarchy::Server => self.0.server.load_full(),
+            Hierarchy::Device => self.0.device.load_full(),
         }
-        let issued = self
-            .0
-            .device
-            .issue_device(name, self.device_validity())
-            .map_err(ours)?;
-        self.remember(&issued.cert, name.as_str(), Hierarchy::Device, by)
-            .await?;
-        workdir::remove(&cert_path)?;
-        workdir::write_small(&key_path, &issued.key_pem)?;
-        workdir::write_small(&cert_path, &issued.cert.chain_pem)?;
-        Ok(self.device_certificate(name, true, issued.cert.cert_pem, Some(issued.key_pem)))
     }
 
-    /// A device certificate for a key that the device has made.
-    pub(crate) async fn sign_device(
-        &self,
-        name: &CertName,
-        csr_pem: &str,
-        replace: bool,
-        by: String,
-    ) -> Result<DeviceCertificate> {
-        let _issuing = self.0.issuing.lock().await;
-        let (cert_path, key_path) = self.device_files(name);
-        if let Some(held) = workdir::read_small(&cert_path)?.filter(|_| !replace) {
-            return self.held_certificate(name, &held);
+    /// From now on this issues.
+    fn take(&self, hierarchy: Hierarchy, root: Authority) {
+        match hierarchy {
+            Hierarchy::Server => self.0.server.store(Arc::new(root)),
+            Hierarchy::Device => {
+                let root = root.with_list_url(list_url(self.public_url()));
+                self.0.device.store(Arc::new(root));
+            }
         }
-        let issued = self
-            .0
-            .device
-            .sign_csr(name, csr_pem, self.device_validity())
-            .map_err(|e| match e {
-                pki::Error::Validity(_) | pki::Error::Internal(_) => ours(e),
-                e => Error::new(Kind::Invalid, e.to_string()),
-            })?;
-        self.remember(&issued, name.as_str(), Hierarchy::Device, by)
-            .await?;
-        if let Some(key) = workdir::read_small(&key_path)?
-            && pki::check_pair(&issued.cert_pem, &key).is_err()
-        {
-            workdir::remove(&key_path)?;
-        }
-        workdir::write_small(&cert_path, &issued.chain_pem)?;
-        Ok(self.device_certificate(name, true, issued.cert_pem, None))
+    }
+
+    /// Where the server is reached from outside, without a slash at its end, if that was said.
+    pub(crate) fn public_url(&self) -> Option<&str> {
+        self.0.public_url.as_deref()
     }
 
     /// File names of both hierarchies, sorted.
@@ -211,42 +210,11 @@ impl Identity {
         if stem != "root" && CertName::parse(stem).is_err() {
             return Err(missing());
         }
-        workdir::read_small(&self.0.workdir.cert_file(hierarchy, file))?.ok_or_else(missing)
-    }
-
-    fn device_files(&self, name: &CertName) -> (std::path::PathBuf, std::path::PathBuf) {
-        let file = |kind| {
-            self.0
-                .workdir
-                .cert_file(Hierarchy::Device, &format!("{name}.{kind}"))
-        };
-        (file("pem"), file("key"))
-    }
-
-    fn device_validity(&self) -> Validity {
-        Validity::from_now(OffsetDateTime::now_utc(), self.0.device_lifetime)
-    }
-
-    fn held_certificate(&self, name: &CertName, file: &str) -> Result<DeviceCertificate> {
-        let held = pki::describe_cert(file.as_bytes()).map_err(ours)?;
-        Ok(self.device_certificate(name, false, held.public_cert, None))
-    }
-
-    fn device_certificate(
-        &self,
-        name: &CertName,
-        created: bool,
-        certificate: String,
-        key_pem: Option<String>,
-    ) -> DeviceCertificate {
-        let (cert_path, key_path) = self.device_files(name);
-        DeviceCertificate {
-            created,
-            cert_path: cert_path.display().to_string(),
-            key_path: key_path.exists().then(|| key_path.display().to_string()),
-            certificate,
-            key_pem,
+        // What a client is to trust is not always what issues: see `server_roots`.
+        if (hierarchy, file) == (Hierarchy::Server, "root.pem") {
+            return Ok(self.server_roots());
         }
+        workdir::read_small(&self.0.workdir.cert_file(hierarchy, file))?.ok_or_else(missing)
     }
 
     /// Comes before the files are written: a certificate that is out must be in the records, whenever
@@ -258,16 +226,7 @@ impl Identity {
         hierarchy: Hierarchy,
         by: String,
     ) -> Result<()> {
-        let issued = Issued {
-            fingerprint: cert.fingerprint.clone(),
-            name: name.to_owned(),
-            serial: cert.serial.clone(),
-            hierarchy: hierarchy.as_str(),
-            by,
-            not_after: timestamp(cert.not_after),
-            der: pki::cert_der(cert.cert_pem.as_bytes()).map_err(ours)?,
-        };
-        tracing::info!(name, serial = %issued.serial, by = %issued.by, "certificate issued");
+        let issued = record(cert, name, hierarchy, by)?;
         self.0
             .catalog
             .write(move |tables| tables.add_issued(&issued))
@@ -276,6 +235,12 @@ impl Identity {
 
     /// Makes the server's certificate anew where that is due. Whether it was.
     pub(crate) async fn renew_server(&self) -> Result<bool> {
+        let _issuing = self.0.issuing.lock().await;
+        self.renew_leaf().await
+    }
+
+    /// The same for who holds `issuing`.
+    async fn renew_leaf(&self) -> Result<bool> {
         let file = |kind| {
             self.0
                 .workdir
@@ -298,9 +263,8 @@ impl Identity {
             ips: self.0.names.ips.clone(),
         };
         let issued = self
-            .0
-            .server
-            .issue_server(&names, Validity::from_now(now, SERVER_LIFETIME))
+            .authority(Hierarchy::Server)
+            .issue_server(&names, Validity::from_now(now, self.0.server_lifetime))
             .map_err(|e| {
                 Error::new(
                     Kind::Invalid,
@@ -328,7 +292,8 @@ impl Identity {
         if pki::check_pair(cert, key).is_err() {
             return Some("its key is another one's");
         }
-        if !pki::cert_der(cert.as_bytes()).is_ok_and(|der| self.0.server.has_issued(&der)) {
+        let root = self.authority(Hierarchy::Server);
+        if !pki::cert_der(cert.as_bytes()).is_ok_and(|der| root.has_issued(&der)) {
             return Some("it is not signed by the server root");
         }
         let Validity {
@@ -336,10 +301,10 @@ impl Identity {
             not_after,
         } = described.validity;
         // Where the root itself ends sooner, a new certificate would be no better.
-        let ends_with_root = not_after >= self.0.server.validity().not_after;
+        let ends_with_root = not_after >= root.validity().not_after;
         if now < not_before
             || now > not_after
-            || (!ends_with_root && not_after - now < SERVER_LIFETIME / 2)
+            || (!ends_with_root && not_after - now < self.0.server_lifetime / 2)
         {
             return Some("less than half of its life is left");
         }
@@ -356,6 +321,25 @@ impl Identity {
         }
         None
     }
+}
+
+/// The address of the revocation list, for the certificates of devices.
+fn list_url(public_url: Option<&str>) -> Option<String> {
+    public_url.map(|url| format!("{url}/api/v1/crl.der"))
+}
+
+/// A new certificate as it is remembered.
+fn record(cert: &IssuedCert, name: &str, hierarchy: Hierarchy, by: String) -> Result<Issued> {
+    tracing::info!(name, serial = %cert.serial, by = %by, "certificate issued");
+    Ok(Issued {
+        fingerprint: cert.fingerprint.clone(),
+        name: name.to_owned(),
+        serial: cert.serial.clone(),
+        hierarchy: hierarchy.as_str(),
+        by,
+        not_after: timestamp(cert.not_after),
+        der: pki::cert_der(cert.cert_pem.as_bytes()).map_err(ours)?,
+    })
 }
 
 async fn open_root(
