@@ -7,9 +7,21 @@
 //!
 //! Knows nothing of HTTP, TLS, and of where files lie.
 
+mod adopted;
+mod audit;
 mod certificates;
+mod devices;
+mod enrolments;
+mod events;
+mod findings;
+mod kept;
+mod lines;
 mod objects;
+mod refusals;
+mod roots;
+mod sessions;
 mod streams;
+mod tokens;
 mod uploads;
 mod writer;
 
@@ -17,19 +29,39 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-pub(crate) use self::certificates::Issued;
-pub(crate) use self::objects::{FragmentRow, NewObject, Object};
+pub(crate) use self::adopted::{AdoptedSession, AdoptedStream, AdoptedUpload};
+pub(crate) use self::audit::{Audit, Audited, By};
+pub(crate) use self::certificates::{CertificateRow, Issued, Which};
+pub(crate) use self::devices::{Device, Seen};
+pub(crate) use self::enrolments::{Enrolment, EnrolmentState, NewEnrolment};
+pub(crate) use self::events::{Event, EventFilter, MOST_WANTED};
+pub(crate) use self::findings::Found;
+pub(crate) use self::kept::{Content, Kept, KeptLimits, PartRanges, VERSIONS};
+pub(crate) use self::lines::UploadLine;
+pub(crate) use self::objects::{FragmentRow, ListedObject, NewObject, Object};
+pub(crate) use self::refusals::{NewRefusal, Refusal, RefusedCertificate};
+pub(crate) use self::roots::{Expiring, OldRoot};
+pub(crate) use self::sessions::{Judged, ListedSession};
 pub(crate) use self::streams::{NewStream, Stream, StreamChange, StreamCounts};
+pub(crate) use self::tokens::{NewToken, Role, Token};
 pub(crate) use self::uploads::{NewUpload, Outcome, RequestRecord, Status, Upload};
+pub(crate) use self::writer::HandedOver;
 use self::writer::Writer;
 use crate::clock::Timestamp;
 use crate::names::StreamId;
 use crate::{Error, Kind, Result};
 
-/// Version of the schema, kept in SQLite's `user_version`.
-const SCHEMA_VERSION: i32 = 1;
+/// What makes the schema, step by step. SQLite's `user_version` counts the steps a catalogue has seen; a
+/// step that was ever released does not change any more.
+const MIGRATIONS: [&str; 5] = [
+    include_str!("migrations/1-base.sql"),
+    include_str!("migrations/2-judging.sql"),
+    include_str!("migrations/3-findings.sql"),
+    include_str!("migrations/4-identity.sql"),
+    include_str!("migrations/5-page.sql"),
+];
 /// Reading connections for listings. More than the cores of a small server gain nothing.
 const LISTING_READERS: usize = 3;
 /// Reading connections for what uploads wait for.
@@ -60,23 +92,22 @@ impl Catalog {
         };
         let connection = Connection::open(file).map_err(failed)?;
         prepare(&connection).map_err(failed)?;
-        let version: i32 = connection
+        let version: u32 = connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(failed)?;
-        match version {
-            0 => create(&connection).map_err(failed)?,
-            SCHEMA_VERSION => {}
-            other => {
-                return Err(Error::new(
-                    Kind::Conflict,
-                    format!(
-                        "the catalogue {} has format {other}, this program reads format {SCHEMA_VERSION}: \
-                         use the program that wrote it",
-                        file.display()
-                    ),
-                ));
-            }
+        let version = usize::try_from(version).unwrap_or(usize::MAX);
+        if version > MIGRATIONS.len() {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "the catalogue {} has format {version}, this program knows formats up to {}: \
+                     use the program that wrote it",
+                    file.display(),
+                    MIGRATIONS.len()
+                ),
+            ));
         }
+        migrate(&connection, version).map_err(failed)?;
         let known = streams::Known::load(&Tables(&connection)).map_err(failed)?;
         Ok(Self {
             writer: Arc::new(Writer::start(connection)?),
@@ -97,7 +128,17 @@ impl Catalog {
         T: Send + 'static,
         F: FnOnce(&Tables<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.writer.run(change).await
+        self.writer.hand_over(change).await?.committed().await
+    }
+
+    /// As [`Self::write`], and returns before the commit: changes are done in the order in which they
+    /// were handed over.
+    pub(crate) async fn hand_over<T, F>(&self, change: F) -> Result<HandedOver<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tables<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.writer.hand_over(change).await
     }
 
     /// Runs `query` on a reading connection, off the runtime's threads. For listings.
@@ -116,6 +157,11 @@ impl Catalog {
         F: FnOnce(&Tables<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         self.lookups.run(query).await
+    }
+
+    /// Changes with every commit: who follows the events waits for it.
+    pub(crate) fn commits(&self) -> watch::Receiver<u64> {
+        self.writer.commits()
     }
 
     /// Waits until everything handed over so far is committed, and ends the writing thread.
@@ -204,11 +250,15 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
-fn create(connection: &Connection) -> rusqlite::Result<()> {
-    let script = include_str!("schema.sql");
-    connection.execute_batch(&format!(
-        "BEGIN; {script}\nPRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-    ))
+/// Takes the catalogue from `version` to the newest: every step is done whole or not at all.
+fn migrate(connection: &Connection, version: usize) -> rusqlite::Result<()> {
+    for (step, script) in MIGRATIONS.iter().enumerate().skip(version) {
+        let next = step + 1;
+        connection.execute_batch(&format!(
+            "BEGIN; {script}\nPRAGMA user_version = {next}; COMMIT;"
+        ))?;
+    }
+    Ok(())
 }
 
 /// What happened, for those who follow the events.
@@ -220,6 +270,12 @@ pub(crate) enum EventKind {
     Upload,
     ObjectDeleted,
     CertificateIssued,
+    /// Somebody changed something; the detail is JSON.
+    Audit,
+    /// A connection or a request was turned away; the detail is JSON.
+    Refusal,
+    /// A certificate ends soon; the detail is JSON.
+    CertificateExpiring,
 }
 
 impl EventKind {
@@ -231,6 +287,9 @@ impl EventKind {
             Self::Upload => "upload",
             Self::ObjectDeleted => "object-deleted",
             Self::CertificateIssued => "certificate-issued",
+            Self::Audit => "audit",
+            Self::Refusal => "refusal",
+            Self::CertificateExpiring => "certificate-expiring",
         }
     }
 }

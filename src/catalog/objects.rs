@@ -2,9 +2,10 @@
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::uploads::signed;
+use super::uploads::{session_number, signed, signed_len};
 use super::{EventKind, Tables};
 use crate::clock::Timestamp;
+use crate::layout;
 use crate::names::{ObjectPath, StreamId};
 
 /// An object as recorded.
@@ -25,6 +26,17 @@ pub(crate) struct Object {
     pub(crate) media_end: u64,
     /// Greatest end of a fragment in ticks.
     pub(crate) end_time: Option<u64>,
+}
+
+/// An object as listings show it.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedObject {
+    pub(crate) path: String,
+    /// The last upload that changed it.
+    pub(crate) upload: i64,
+    pub(crate) size: u64,
+    /// The session that its path names, and the run of it.
+    pub(crate) session: Option<(u64, i64)>,
 }
 
 /// An object to be recorded as what its path serves from now on.
@@ -54,7 +66,12 @@ pub(crate) struct FragmentRow {
     pub(crate) duration: u64,
     pub(crate) sync: bool,
     pub(crate) wall_clock: Option<Timestamp>,
+    /// `mfhd.sequence_number`.
+    pub(crate) sequence: Option<u32>,
 }
+
+const FRAGMENT: &str =
+    "offset, size, media_offset, media_size, decode_time, duration, sync, wall_clock, sequence";
 
 const COLUMNS: &str = "id, path, upload, size, whole, part, header_size, media_end, end_time";
 
@@ -67,6 +84,18 @@ impl Tables<'_> {
             ))?
             .query_row((stream.0, path), object)
             .optional()
+    }
+
+    /// The object that an upload made, if its path serves it; not for tracks.
+    pub(crate) fn served(&self, stream: StreamId, upload: i64) -> rusqlite::Result<Option<Object>> {
+        let made = self
+            .0
+            .prepare_cached("SELECT path FROM upload WHERE id = ? AND stream = ?")?
+            .query_row((upload, stream.0), |row| row.get::<_, String>(0))
+            .optional()?;
+        let Some(path) = made else { return Ok(None) };
+        let held = self.object(stream, &path)?;
+        Ok(held.filter(|held| held.upload == upload && held.part.is_none()))
     }
 
     /// At most `limit` objects below a directory (`""` or ending in `/`) that begin with a CMAF header.
@@ -88,20 +117,96 @@ impl Tables<'_> {
             .collect()
     }
 
+    /// At most `limit` objects below a directory (`""` or ending in `/`), in the order of their names.
+    pub(crate) fn objects_below(
+        &self,
+        stream: StreamId,
+        directory: &str,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<Object>> {
+        let end = format!("{directory}\u{10FFFF}");
+        self.0
+            .prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM object WHERE stream = ? AND path >= ? AND path < ? AND current \
+                 ORDER BY path LIMIT ?"
+            ))?
+            .query_map((stream.0, directory, end, signed_len(limit)), object)?
+            .collect()
+    }
+
+    /// The header of a lone segment's track: of those objects that begin with a header, that `fits`, and
+    /// that lie in its directory, or else in the nearest one above that has any, the one with the most
+    /// similar name; and whether no other is as similar. Looks at `limit` objects in each.
+    pub(crate) fn nearest_header(
+        &self,
+        stream: StreamId,
+        path: &str,
+        limit: usize,
+        fits: impl Fn(&Object) -> bool,
+    ) -> rusqlite::Result<Option<(Object, bool)>> {
+        let mut below = path;
+        loop {
+            let directory = below.rfind('/').map_or("", |slash| &below[..=slash]);
+            let mut best: Option<(usize, Object, bool)> = None;
+            for held in self.headers(stream, directory, limit)? {
+                if held.path == path || !fits(&held) {
+                    continue;
+                }
+                let like = layout::likeness(&held.path, path);
+                match &mut best {
+                    // Of equally similar names the first one: those of headers sort before others.
+                    Some((most, _, unique)) if like == *most => *unique = false,
+                    Some((most, ..)) if like < *most => {}
+                    _ => best = Some((like, held, true)),
+                }
+            }
+            if best.is_some() || directory.is_empty() {
+                return Ok(best.map(|(_, held, unique)| (held, unique)));
+            }
+            below = &directory[..directory.len() - 1];
+        }
+    }
+
+    /// Paths of at most `limit` manifests that lie in a directory (`""` or ending in `/`), not below it.
+    pub(crate) fn manifests_in(
+        &self,
+        stream: StreamId,
+        directory: &str,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<String>> {
+        // The expression is the path without its last name: as the index has it.
+        self.0
+            .prepare_cached(
+                "SELECT path FROM object INDEXED BY object_manifests WHERE stream = ? \
+                 AND rtrim(path, replace(path, '/', '')) = ? AND current AND manifest ORDER BY path LIMIT ?",
+            )?
+            .query_map((stream.0, directory, signed_len(limit)), |row| row.get(0))?
+            .collect()
+    }
+
     /// The newest `limit` objects (manifests, or all others), newest first.
     pub(crate) fn objects(
         &self,
         stream: StreamId,
         manifests: bool,
         limit: usize,
-    ) -> rusqlite::Result<Vec<Object>> {
+    ) -> rusqlite::Result<Vec<ListedObject>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.0
-            .prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM object WHERE stream = ? AND manifest = ? AND current \
-                 ORDER BY upload DESC LIMIT ?"
-            ))?
-            .query_map((stream.0, manifests, limit), object)?
+            .prepare_cached(
+                "SELECT o.path, o.upload, o.size, u.session, u.run FROM object o \
+                 LEFT JOIN upload u ON u.id = o.upload \
+                 WHERE o.stream = ? AND o.manifest = ? AND o.current ORDER BY o.upload DESC LIMIT ?",
+            )?
+            .query_map((stream.0, manifests, limit), |row| {
+                let run: Option<i64> = row.get(4)?;
+                Ok(ListedObject {
+                    path: row.get(0)?,
+                    upload: row.get(1)?,
+                    size: unsigned(row.get(2)?),
+                    session: session_number(row, 3)?.zip(run),
+                })
+            })?
             .collect()
     }
 
@@ -126,7 +231,8 @@ impl Tables<'_> {
         self.0
             .prepare_cached(
                 "INSERT INTO object (stream, path, current, growing, manifest, upload, size, whole, part, \
-                 header_size, media_end, end_time, stored) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 header_size, media_end, end_time, stored, begun) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(rusqlite::params![
                 new.stream.0,
@@ -142,6 +248,7 @@ impl Tables<'_> {
                 signed(new.media_end),
                 new.end_time.map(signed),
                 Timestamp::now().as_micros(),
+                new.upload,
             ])?;
         let id = self.0.last_insert_rowid();
         self.0
@@ -238,7 +345,7 @@ impl Tables<'_> {
     ) -> rusqlite::Result<()> {
         let mut statement = self.0.prepare_cached(
             "INSERT OR REPLACE INTO fragment (object, offset, size, media_offset, media_size, decode_time, \
-             duration, sync, wall_clock, upload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             duration, sync, wall_clock, sequence, upload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?;
         for f in fragments {
             statement.execute((
@@ -251,6 +358,7 @@ impl Tables<'_> {
                 signed(f.duration),
                 f.sync,
                 f.wall_clock.map(Timestamp::as_micros),
+                f.sequence,
                 upload,
             ))?;
         }
@@ -268,7 +376,7 @@ impl Tables<'_> {
         // within are all that can overlap, since held fragments do not overlap each other.
         self.0
             .prepare_cached(
-                "SELECT offset, size, media_offset, media_size, decode_time, duration, sync, wall_clock \
+                "SELECT offset, size, media_offset, media_size, decode_time, duration, sync, wall_clock, sequence \
                  FROM fragment WHERE object = ?1 AND decode_time >= ifnull((SELECT max(decode_time) \
                  FROM fragment WHERE object = ?1 AND decode_time <= ?2), 0) AND \
                  (decode_time = ?2 OR (decode_time < ?3 AND decode_time + duration > ?2)) \
@@ -278,14 +386,39 @@ impl Tables<'_> {
             .optional()
     }
 
+    /// Shows each fragment of an object, in the order of their bytes.
+    pub(crate) fn each_fragment(
+        &self,
+        object: i64,
+        mut show: impl FnMut(&FragmentRow),
+    ) -> rusqlite::Result<()> {
+        let mut statement = self.0.prepare_cached(&format!(
+            "SELECT {FRAGMENT} FROM fragment WHERE object = ? ORDER BY offset"
+        ))?;
+        let mut rows = statement.query((object,))?;
+        while let Some(row) = rows.next()? {
+            show(&fragment(row)?);
+        }
+        Ok(())
+    }
+
+    /// The fragment of an object that stands last.
+    pub(crate) fn last_fragment(&self, object: i64) -> rusqlite::Result<Option<FragmentRow>> {
+        self.0
+            .prepare_cached(&format!(
+                "SELECT {FRAGMENT} FROM fragment WHERE object = ? ORDER BY offset DESC LIMIT 1"
+            ))?
+            .query_row((object,), fragment)
+            .optional()
+    }
+
     /// The fragments of an object from a byte offset on.
     #[cfg(test)]
     pub(crate) fn fragments(&self, object: i64) -> rusqlite::Result<Vec<FragmentRow>> {
         self.0
-            .prepare_cached(
-                "SELECT offset, size, media_offset, media_size, decode_time, duration, sync, wall_clock \
-                 FROM fragment WHERE object = ? ORDER BY offset",
-            )?
+            .prepare_cached(&format!(
+                "SELECT {FRAGMENT} FROM fragment WHERE object = ? ORDER BY offset"
+            ))?
             .query_map((object,), fragment)?
             .collect()
     }
@@ -365,7 +498,7 @@ fn object(row: &Row<'_>) -> rusqlite::Result<Object> {
     })
 }
 
-fn fragment(row: &Row<'_>) -> rusqlite::Result<FragmentRow> {
+pub(super) fn fragment(row: &Row<'_>) -> rusqlite::Result<FragmentRow> {
     Ok(FragmentRow {
         offset: unsigned(row.get(0)?),
         size: unsigned(row.get(1)?),
@@ -375,6 +508,7 @@ fn fragment(row: &Row<'_>) -> rusqlite::Result<FragmentRow> {
         duration: unsigned(row.get(5)?),
         sync: row.get(6)?,
         wall_clock: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_micros),
+        sequence: row.get(8)?,
     })
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::finding::{Findings, Profile};
 use crate::names::{Interface, ObjectPath};
 
 async fn catalog() -> (tempfile::TempDir, Catalog) {
@@ -7,11 +8,20 @@ async fn catalog() -> (tempfile::TempDir, Catalog) {
     (dir, catalog)
 }
 
+fn by() -> By {
+    By {
+        who: "admin".to_owned(),
+        from: "192.0.2.1".to_owned(),
+    }
+}
+
 async fn stream(catalog: &Catalog) -> StreamId {
     let new = NewStream {
         interface: Interface::Dash,
         strict_mode: true,
+        strict_media: false,
         owner: None,
+        by: by(),
     };
     catalog.create_stream(new).await.unwrap().id
 }
@@ -33,14 +43,19 @@ fn upload(stream: StreamId, path: &str, status: Status) -> NewUpload {
             peer: None,
             device: Some("cam-1".to_owned()),
         },
+        extinf: None,
         first_byte: Timestamp::now(),
         outcome: Outcome {
+            findings: Findings::default(),
+            profile: Profile::Matter,
             status,
             note: None,
             object: None,
             size: 10,
             http_status: Some(202),
             errors: Vec::new(),
+            rules: Vec::new(),
+            judged: None,
             last_byte: Timestamp::now(),
         },
     }
@@ -70,6 +85,7 @@ fn fragment(offset: u64, decode_time: u64, duration: u64) -> FragmentRow {
         duration,
         sync: true,
         wall_clock: None,
+        sequence: None,
     }
 }
 
@@ -235,6 +251,7 @@ async fn what_is_written_is_there_after_opening_again() {
     let change = StreamChange {
         track_name: Some(Some("video".to_owned())),
         strict_mode: Some(false),
+        ..StreamChange::default()
     };
     catalog.change_stream(id, change).await.unwrap();
     catalog.close();
@@ -273,4 +290,85 @@ async fn refused_uploads_are_kept_up_to_a_number() {
         .await
         .unwrap();
     assert_eq!(left.len(), 1001);
+}
+
+#[tokio::test]
+async fn a_catalogue_of_every_older_format_is_brought_up_to_date() {
+    for seen in 1..=MIGRATIONS.len() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("catalog.sqlite3");
+        let connection = Connection::open(&file).unwrap();
+        for step in &MIGRATIONS[..seen] {
+            connection.execute_batch(step).unwrap();
+        }
+        connection
+            .execute(
+                "INSERT INTO stream (interface, strict_mode, created) VALUES ('dash', 1, 5)",
+                (),
+            )
+            .unwrap();
+        connection
+            .pragma_update(None, "user_version", seen as i64)
+            .unwrap();
+        drop(connection);
+        let catalog = Catalog::open(&file).unwrap();
+        assert!(catalog.stream(StreamId(1)).unwrap().strict_mode, "{seen}");
+        stream(&catalog).await;
+    }
+}
+
+#[test]
+fn a_newer_catalogue_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("catalog.sqlite3");
+    let connection = Connection::open(&file).unwrap();
+    connection
+        .pragma_update(None, "user_version", MIGRATIONS.len() as i64 + 1)
+        .unwrap();
+    let error = Catalog::open(&file).err().unwrap();
+    assert!(
+        error.message().contains("use the program that wrote it"),
+        "{}",
+        error.message()
+    );
+}
+
+#[tokio::test]
+async fn only_the_newest_refusals_are_kept() {
+    let (_dir, catalog) = catalog().await;
+    for batch in 0..5 {
+        let rows: Vec<NewRefusal> = (0..300)
+            .map(|n| NewRefusal {
+                at: Timestamp::now(),
+                count: 1,
+                remote: "192.0.2.1:1".to_owned(),
+                cause: "not-tls",
+                reason: format!("{}", batch * 300 + n),
+                certificate: None,
+                hello: None,
+                request: None,
+            })
+            .collect();
+        catalog
+            .write(move |tables| tables.add_refusals(&rows))
+            .await
+            .unwrap();
+    }
+    let kept = catalog
+        .read(|tables| tables.refusals(None, 2000))
+        .await
+        .unwrap();
+    assert_eq!(kept.len(), 1000);
+    assert_eq!((kept[0].id, kept[999].id), (1500, 501));
+    let events: i64 = catalog
+        .read(|tables| {
+            tables.0.query_row(
+                "SELECT count(*) FROM event WHERE kind = 'refusal'",
+                (),
+                |row| row.get(0),
+            )
+        })
+        .await
+        .unwrap();
+    assert_eq!(events, 1000);
 }

@@ -3,8 +3,11 @@
 use rusqlite::{OptionalExtension, Row};
 use serde::Serialize;
 
+use super::findings::{self, Found};
+use super::sessions::{self, Judged};
 use super::{EventKind, Tables};
 use crate::clock::Timestamp;
+use crate::finding::{Findings, Profile};
 use crate::names::StreamId;
 
 /// Refused uploads kept per stream: anybody may cause one, so there must be an end to them.
@@ -40,7 +43,7 @@ impl Status {
         }
     }
 
-    fn from_text(text: &str) -> Self {
+    pub(super) fn from_text(text: &str) -> Self {
         match text {
             "accepted" => Self::Accepted,
             "superseded" => Self::Superseded,
@@ -79,6 +82,8 @@ pub(crate) struct NewUpload {
     pub(crate) stream: StreamId,
     pub(crate) path: String,
     pub(crate) request: RequestRecord,
+    /// Value of its `X-EXTINF-duration`.
+    pub(crate) extinf: Option<String>,
     pub(crate) first_byte: Timestamp,
     pub(crate) outcome: Outcome,
 }
@@ -96,7 +101,22 @@ pub(crate) struct Outcome {
     /// Status of the answer; `None` while there is none, or where nobody was left to read it.
     pub(crate) http_status: Option<u16>,
     pub(crate) errors: Vec<String>,
+    /// Ids of the broken rules among them.
+    pub(crate) rules: Vec<&'static str>,
+    /// What was found in its media, and what they were held against.
+    pub(crate) findings: Findings,
+    pub(crate) profile: Profile,
+    /// The verdict, where one was given.
+    pub(crate) judged: Option<Judged>,
     pub(crate) last_byte: Timestamp,
+}
+
+/// A path whose newest upload broke a rule.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) path: String,
+    pub(crate) errors: Vec<String>,
+    pub(crate) session: Option<u64>,
 }
 
 /// An upload as recorded.
@@ -110,6 +130,19 @@ pub(crate) struct Upload {
     pub(crate) size: i64,
     pub(crate) http_status: Option<i64>,
     pub(crate) errors: Vec<String>,
+    /// Ids of the broken rules.
+    pub(crate) rules: Vec<String>,
+    /// What was found in its media.
+    pub(crate) findings: Vec<Found>,
+    /// The session that its path names, and the run of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) run: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) extinf_duration: Option<String>,
+    /// Its bytes are held.
+    pub(crate) content: bool,
     /// The part of the track its bytes lie in, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) part: Option<i64>,
@@ -119,20 +152,24 @@ pub(crate) struct Upload {
     pub(crate) request: RequestRecord,
 }
 
-const COLUMNS: &str = "u.id, u.path, u.status, u.note, u.size, u.http_status, u.errors, o.part, u.first_byte, \
+pub(super) const COLUMNS: &str = "u.id, u.path, u.status, u.note, u.size, u.http_status, u.errors, o.part, u.first_byte, \
      u.last_byte, u.method, u.target, u.headers, u.framing, u.http_version, u.tls_version, u.cipher, \
-     u.connection, u.remote, u.peer, u.device";
+     u.connection, u.remote, u.peer, u.device, u.rules, u.session, u.run, u.extinf, u.findings, \
+     ifnull(CASE WHEN o.part IS NULL THEN o.upload = u.id AND (o.current OR u.status = 'incomplete') \
+     ELSE u.status IN ('accepted', 'incomplete') END, 0) \
+     OR EXISTS (SELECT 1 FROM kept WHERE kept.upload = u.id)";
 
 impl Tables<'_> {
     /// Records an upload and returns its number.
     pub(crate) fn insert_upload(&self, new: &NewUpload) -> rusqlite::Result<i64> {
         let (request, outcome) = (&new.request, &new.outcome);
+        let (facts, session, run) = recorded(outcome.judged.as_ref());
         self.0
             .prepare_cached(
                 "INSERT INTO upload (stream, path, status, note, object, size, http_status, errors, method, \
                  target, headers, framing, http_version, tls_version, cipher, connection, remote, peer, \
-                 device, first_byte, last_byte) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 device, first_byte, last_byte, rules, extinf, facts, session, run, findings) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(rusqlite::params![
                 new.stream.0,
@@ -156,8 +193,17 @@ impl Tables<'_> {
                 request.device,
                 new.first_byte.as_micros(),
                 outcome.last_byte.as_micros(),
+                json(&outcome.rules),
+                new.extinf,
+                facts,
+                session,
+                run,
+                findings_json(outcome),
             ])?;
         let id = self.0.last_insert_rowid();
+        if let Some(judged) = &outcome.judged {
+            self.record_judged(new.stream, id, judged)?;
+        }
         self.count_upload(new.stream, outcome)?;
         if outcome.status == Status::Refused {
             return Ok(id); // anybody may cause these
@@ -175,10 +221,11 @@ impl Tables<'_> {
     /// Records how an upload that was recorded before its end has ended.
     pub(crate) fn finish_upload(&self, id: i64, new: &NewUpload) -> rusqlite::Result<()> {
         let outcome = &new.outcome;
+        let (facts, session, run) = recorded(outcome.judged.as_ref());
         self.0
             .prepare_cached(
                 "UPDATE upload SET status = ?, note = ?, object = ?, size = ?, http_status = ?, errors = ?, \
-                 last_byte = ? WHERE id = ?",
+                 rules = ?, findings = ?, last_byte = ?, facts = ?, session = ?, run = ? WHERE id = ?",
             )?
             .execute((
                 outcome.status.as_str(),
@@ -187,9 +234,17 @@ impl Tables<'_> {
                 signed(outcome.size),
                 outcome.http_status,
                 json(&outcome.errors),
+                json(&outcome.rules),
+                findings_json(outcome),
                 outcome.last_byte.as_micros(),
+                facts,
+                session,
+                run,
                 id,
             ))?;
+        if let Some(judged) = &outcome.judged {
+            self.record_judged(new.stream, id, judged)?;
+        }
         self.0
             .prepare_cached("UPDATE stream SET bytes = bytes + ?, last_upload = ? WHERE id = ?")?
             .execute((
@@ -197,6 +252,7 @@ impl Tables<'_> {
                 outcome.last_byte.as_micros(),
                 new.stream.0,
             ))?;
+        self.count_findings(new.stream, &outcome.findings, outcome.profile)?;
         self.add_event(
             EventKind::Upload,
             Some(new.stream),
@@ -215,6 +271,9 @@ impl Tables<'_> {
                 "UPDATE stream SET uploads = uploads + 1, bytes = bytes + ?, last_upload = ? WHERE id = ?",
             )?
             .execute((size, outcome.last_byte.as_micros(), stream.0))?;
+        if ended {
+            self.count_findings(stream, &outcome.findings, outcome.profile)?;
+        }
         Ok(())
     }
 
@@ -262,13 +321,18 @@ impl Tables<'_> {
         &self,
         stream: StreamId,
         limit: usize,
-    ) -> rusqlite::Result<Vec<(String, Vec<String>)>> {
+    ) -> rusqlite::Result<Vec<Problem>> {
         self.0
             .prepare_cached(
-                "SELECT path, errors FROM problem WHERE stream = ? ORDER BY upload DESC LIMIT ?",
+                "SELECT p.path, p.errors, u.session FROM problem p LEFT JOIN upload u ON u.id = p.upload \
+                 WHERE p.stream = ? ORDER BY p.upload DESC LIMIT ?",
             )?
             .query_map((stream.0, signed_len(limit)), |row| {
-                Ok((row.get(0)?, from_json(&row.get::<_, String>(1)?)))
+                Ok(Problem {
+                    path: row.get(0)?,
+                    errors: from_json(&row.get::<_, String>(1)?),
+                    session: session_number(row, 2)?,
+                })
             })?
             .collect()
     }
@@ -323,7 +387,27 @@ impl Tables<'_> {
     }
 }
 
-fn upload(row: &Row<'_>) -> rusqlite::Result<Upload> {
+/// What a verdict depended on, and the session that it was given in, as they are recorded.
+fn recorded(judged: Option<&Judged>) -> (Option<&str>, Option<String>, Option<i64>) {
+    let (session, run) = judged.and_then(|judged| judged.session).unzip();
+    let facts = judged.map(|judged| judged.facts.as_str());
+    (facts, session.map(|number: u64| number.to_string()), run)
+}
+
+impl Upload {
+    /// The same, with those findings that a profile looks at and how much they matter there.
+    pub(crate) fn in_profile(mut self, profile: Profile) -> Self {
+        findings::in_profile(&mut self.findings, profile);
+        self
+    }
+}
+
+/// `None` where nothing was found: most uploads have nothing to be told.
+fn findings_json(outcome: &Outcome) -> Option<String> {
+    (!outcome.findings.is_empty()).then(|| json(&outcome.findings))
+}
+
+pub(super) fn upload(row: &Row<'_>) -> rusqlite::Result<Upload> {
     Ok(Upload {
         id: row.get(0)?,
         path: row.get(1)?,
@@ -332,6 +416,15 @@ fn upload(row: &Row<'_>) -> rusqlite::Result<Upload> {
         size: row.get(4)?,
         http_status: row.get(5)?,
         errors: from_json(&row.get::<_, String>(6)?),
+        rules: from_json(&row.get::<_, String>(21)?),
+        session_id: session_number(row, 22)?,
+        run: row.get(23)?,
+        extinf_duration: row.get(24)?,
+        findings: row
+            .get::<_, Option<String>>(25)?
+            .map(|text| from_json(&text))
+            .unwrap_or_default(),
+        content: row.get(26)?,
         part: row.get(7)?,
         first_byte: Timestamp::from_micros(row.get(8)?),
         last_byte: Timestamp::from_micros(row.get(9)?),
@@ -351,11 +444,19 @@ fn upload(row: &Row<'_>) -> rusqlite::Result<Upload> {
     })
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> String {
+/// Number of a session, where there is one.
+pub(super) fn session_number(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<u64>> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => sessions::number(row, column).map(Some),
+    }
+}
+
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn from_json<T: serde::de::DeserializeOwned + Default>(text: &str) -> T {
+pub(super) fn from_json<T: serde::de::DeserializeOwned + Default>(text: &str) -> T {
     serde_json::from_str(text).unwrap_or_default()
 }
 
@@ -364,6 +465,6 @@ pub(super) fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-fn signed_len(limit: usize) -> i64 {
+pub(super) fn signed_len(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Tables;
 use crate::{Error, Kind, Result};
@@ -18,25 +18,40 @@ const GROUP: usize = 256;
 type Change = Box<dyn FnOnce(&Connection) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(Option<&rusqlite::Error>) + Send>;
 
+/// A change that was handed over and will be done.
+pub(crate) struct HandedOver<T>(oneshot::Receiver<Result<T>>);
+
+impl<T> HandedOver<T> {
+    /// Waits until it is committed.
+    pub(crate) async fn committed(self) -> Result<T> {
+        let dropped = |_| Error::new(Kind::Internal, "the catalogue cannot be written");
+        self.0.await.map_err(dropped)?
+    }
+}
+
 pub(super) struct Writer {
     changes: Mutex<Option<mpsc::Sender<Change>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    commits: watch::Receiver<u64>,
 }
 
 impl Writer {
     pub(super) fn start(connection: Connection) -> Result<Self> {
         let (sender, receiver) = mpsc::channel(WAITING);
+        let (committed, commits) = watch::channel(0);
         let thread = std::thread::Builder::new()
             .name("catalog".to_owned())
-            .spawn(move || write_groups(&connection, receiver))
+            .spawn(move || write_groups(&connection, receiver, &committed))
             .map_err(|e| Error::internal("cannot start the catalogue's thread", e))?;
         Ok(Self {
             changes: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
+            commits,
         })
     }
 
-    pub(super) async fn run<T, F>(&self, change: F) -> Result<T>
+    /// Puts the change in line; it is done whatever becomes of the caller.
+    pub(super) async fn hand_over<T, F>(&self, change: F) -> Result<HandedOver<T>>
     where
         T: Send + 'static,
         F: FnOnce(&Tables<'_>) -> rusqlite::Result<T> + Send + 'static,
@@ -61,8 +76,12 @@ impl Writer {
         let closed = || Error::new(Kind::Busy, "the server is shutting down");
         let sender = lock(&self.changes).clone().ok_or_else(closed)?;
         sender.send(change).await.map_err(|_| closed())?;
-        let dropped = |_| Error::new(Kind::Internal, "the catalogue cannot be written");
-        answered.await.map_err(dropped)?
+        Ok(HandedOver(answered))
+    }
+
+    /// Counts the commits.
+    pub(super) fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.clone()
     }
 
     pub(super) fn close(&self) {
@@ -74,10 +93,17 @@ impl Writer {
     }
 }
 
-fn write_groups(connection: &Connection, mut changes: mpsc::Receiver<Change>) {
+fn write_groups(
+    connection: &Connection,
+    mut changes: mpsc::Receiver<Change>,
+    commits: &watch::Sender<u64>,
+) {
     while let Some(first) = changes.blocking_recv() {
         let mut answers: Vec<Answer> = Vec::new();
         let committed = write_group(connection, first, &mut changes, &mut answers);
+        if committed.is_ok() {
+            commits.send_modify(|count| *count = count.wrapping_add(1));
+        }
         if let Err(e) = &committed {
             tracing::error!(error = %e, changes = answers.len(), "the catalogue cannot be written");
             if !connection.is_autocommit() {
