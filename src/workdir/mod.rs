@@ -3,11 +3,15 @@
 //! ```text
 //! lock                      held by the running server
 //! admin.token               the admin's bearer token (0600)
+//! server.url                where the running server is reached; gone when none runs
 //! catalog.sqlite3           the catalogue
 //! certs/server/NAME.pem     server root and leaf; NAME.key beside it (0600)
 //! certs/device/NAME.pem     device root and leaves; NAME.key where the key was made here
+//! certs/server-before.pem   what the server shows until clients know its new root, with the key
+//! certs/HIERARCHY-next.pem  a root and its key on their way to replace the hierarchy's
 //! streams/ID/PATH           objects, byte for byte
 //! parts/ID/OBJECT           earlier parts of tracks, and what a cut upload left behind
+//! kept/ID/UPLOAD            bytes of rejected and superseded uploads
 //! incoming/N                uploads on their way
 //! ```
 //!
@@ -15,6 +19,7 @@
 //! its name by rename, so nobody sees half of it. Only this module joins paths.
 //! It knows nothing of what is in the files.
 
+mod found;
 mod modes;
 mod objects;
 
@@ -28,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::FlockOperation;
 use tempfile::TempDir;
 
+pub(crate) use self::found::{Found, FoundFile};
 pub(crate) use self::objects::{ObjectFile, Spool, copy_range, read_range, same_bytes, truncate};
 use crate::{Error, Kind, Result};
 
@@ -36,15 +42,21 @@ const MAX_SMALL_FILE: u64 = 1 << 20;
 /// Shortest admin token that is accepted: 128 bit in hexadecimal.
 const MIN_TOKEN: usize = 32;
 
-/// Attempts to remove a temporary directory: uploads that still run may put files into it meanwhile.
+/// Where the running server writes its address.
+const ADDRESS_FILE: &str = "server.url";
+/// The certificate by which commands know the running server; removed with the address.
+const SHOWN_FILE: &str = "server.pem";
+
+/// Attempts to remove a directory: uploads that still run may put files into it meanwhile.
 const REMOVALS: usize = 5;
 
 /// What a working directory has in it.
-const DIRECTORIES: [&str; 5] = [
+const DIRECTORIES: [&str; 6] = [
     "certs/server",
     "certs/device",
     "streams",
     "parts",
+    "kept",
     "incoming",
 ];
 
@@ -119,6 +131,9 @@ impl Workdir {
         for dir in DIRECTORIES {
             make_dirs(&root.join(dir)).map_err(unusable)?;
         }
+        // Left by a server that was killed.
+        remove(&root.join(ADDRESS_FILE))?;
+        remove(&root.join(SHOWN_FILE))?;
         modes::tighten(&root, &DIRECTORIES).map_err(unusable)?;
         let inner = Inner {
             root,
@@ -162,6 +177,25 @@ impl Workdir {
         self.0.root.join("admin.token")
     }
 
+    /// Says where the server of this directory is reached.
+    pub(crate) fn announce(&self, url: &str) -> Result<()> {
+        write_small(&self.0.root.join(ADDRESS_FILE), &format!("{url}\n"))
+    }
+
+    /// Lets commands know by which certificate (PEM) they know the running server.
+    pub(crate) fn announce_certificate(&self, pem: &str) -> Result<()> {
+        write_small(&self.0.root.join(SHOWN_FILE), pem)
+    }
+
+    /// Takes back what [`Self::announce`] said: the server takes no more requests.
+    pub(crate) fn withdraw_announcement(&self) {
+        for file in [ADDRESS_FILE, SHOWN_FILE] {
+            if let Err(e) = remove(&self.0.root.join(file)) {
+                tracing::warn!("{}", e.chain());
+            }
+        }
+    }
+
     /// Bytes that may still be written to the file system, and its size.
     pub(crate) fn disk_space(&self) -> Result<(u64, u64)> {
         let stat = rustix::fs::statvfs(&self.0.root).map_err(|e| {
@@ -180,6 +214,17 @@ impl Workdir {
             .join("certs")
             .join(hierarchy.as_str())
             .join(name)
+    }
+
+    /// The file of a root that is about to become a hierarchy's, with its key.
+    pub(crate) fn next_root_file(&self, hierarchy: Hierarchy) -> PathBuf {
+        let name = format!("{}-next.pem", hierarchy.as_str());
+        self.0.root.join("certs").join(name)
+    }
+
+    /// The certificate and key that the server shows until clients know its new root.
+    pub(crate) fn old_leaf_file(&self) -> PathBuf {
+        self.0.root.join("certs").join("server-before.pem")
     }
 
     /// The certificate and key files of a hierarchy, sorted by name.
@@ -225,13 +270,55 @@ pub(crate) fn admin_token(workdir: &Workdir) -> Result<String> {
         }
         return Ok(token.to_owned());
     }
-    let mut random = [0; 32];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
-        .map_err(|_| Error::new(Kind::Internal, "the system has no random numbers"))?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    new_admin_token(workdir)
+}
+
+/// Puts a new token in place of the admin's.
+pub(crate) fn new_admin_token(workdir: &Workdir) -> Result<String> {
+    let path = workdir.token_file();
+    let token = random_token()?;
     write_small(&path, &format!("{token}\n"))?;
     tracing::info!("the admin token is in {}", path.display());
     Ok(token)
+}
+
+/// 256 random bits in hexadecimal.
+pub(crate) fn random_token() -> Result<String> {
+    let mut random = [0; 32];
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut random)
+        .map_err(|_| Error::new(Kind::Internal, "the system has no random numbers"))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// What a command on this machine needs to speak to the server that runs in a directory.
+pub(crate) struct Announced {
+    /// `https://ADDRESS:PORT`.
+    pub(crate) url: String,
+    /// The certificate that the server shows, PEM.
+    pub(crate) certificate: String,
+    /// The admin's token.
+    pub(crate) token: String,
+}
+
+/// Reads what the server that runs in `dir` has announced; `None` when it has not (yet), or none runs.
+pub(crate) fn announced(dir: &Path) -> Result<Option<Announced>> {
+    let Some(url) = read_small(&dir.join(ADDRESS_FILE))? else {
+        return Ok(None);
+    };
+    let certificate = read_small(&dir.join(SHOWN_FILE))?;
+    let token = read_small(&dir.join("admin.token"))?;
+    Ok(certificate
+        .zip(token)
+        .map(|(certificate, token)| Announced {
+            url: url.trim().to_owned(),
+            certificate,
+            token: token.trim().to_owned(),
+        }))
+}
+
+/// Whether a server has ever run in `dir`: commands make no directory, and tighten none by mistake.
+pub(crate) fn is_working_directory(dir: &Path) -> bool {
+    dir.join("catalog.sqlite3").is_file() && dir.join("certs").is_dir()
 }
 
 /// Runs file work that may take long off the runtime's threads.
@@ -275,7 +362,10 @@ pub(crate) fn write_small(path: &Path, text: &str) -> Result<()> {
         let mut file = private_file(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        // What was promised after this must not be undone by a power cut: a token is dead, a root replaced.
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        File::open(dir)?.sync_all()
     };
     written().map_err(|e| Error::internal(format!("cannot write {}", path.display()), e))
 }

@@ -2,12 +2,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Workdir, make_dirs};
+use super::{REMOVALS, Workdir, make_dirs};
 use crate::names::{ObjectPath, StreamId};
 use crate::{Error, Kind, Result};
 
@@ -72,6 +72,14 @@ impl ObjectFile {
         ObjectReader {
             object: self,
             position: 0,
+        }
+    }
+
+    /// Its first `size` bytes.
+    pub(crate) fn cut(self, size: u64) -> Self {
+        Self {
+            size: self.size.min(size),
+            ..self
         }
     }
 
@@ -152,6 +160,15 @@ impl Spool {
     /// Lets the file stay where it is.
     pub(crate) fn keep(&mut self) {
         self.published = true;
+    }
+
+    /// Lets the file go after all, unless another one has its name by now.
+    pub(crate) fn discard(&mut self) {
+        let named = fs::symlink_metadata(&self.path).map(|metadata| metadata.ino());
+        let own = self.file.metadata().map(|metadata| metadata.ino());
+        if matches!((named, own), (Ok(named), Ok(own)) if named == own) {
+            self.published = false;
+        }
     }
 
     /// Appends a range of another file.
@@ -256,6 +273,121 @@ impl Workdir {
         let _ = fs::remove_file(self.part_path(stream, object));
     }
 
+    /// A second name for what the path holds, which stays when the path gets another file; `None` where
+    /// there is nothing.
+    pub(crate) fn set_aside(&self, stream: StreamId, path: &ObjectPath) -> Result<Option<Spool>> {
+        let aside = self.next_spool();
+        let open = || -> io::Result<Spool> {
+            second_name(&self.object_path(stream, path), &aside)?;
+            let file = File::open(&aside)?;
+            let len = file.metadata()?.len();
+            Ok(Spool {
+                path: aside.clone(),
+                file: Arc::new(file),
+                len,
+                published: false,
+            })
+        };
+        match open() {
+            Ok(spool) => Ok(Some(spool)),
+            Err(e) if is_missing(&e) => Ok(None),
+            Err(e) => Err(failed("cannot keep the earlier object", e)),
+        }
+    }
+
+    /// Keeps a file as the bytes of an upload that no path serves: `kept/STREAM/UPLOAD`.
+    pub(crate) fn keep_upload(
+        &self,
+        spool: &mut Spool,
+        stream: StreamId,
+        upload: i64,
+    ) -> Result<()> {
+        self.name_kept(spool, stream, upload)?;
+        spool.published = true;
+        Ok(())
+    }
+
+    /// Gives a file the name under which the bytes of an upload are kept. It still goes away unless it
+    /// is kept; [`Self::restore_kept`] finds it after a crash.
+    pub(crate) fn name_kept(&self, spool: &mut Spool, stream: StreamId, upload: i64) -> Result<()> {
+        let kept = self.kept_path(stream, upload);
+        kept.parent()
+            .map_or(Ok(()), make_dirs)
+            .and_then(|()| fs::rename(&spool.path, &kept))
+            .map_err(|e| failed("cannot keep the upload", e))?;
+        spool.path = kept;
+        Ok(())
+    }
+
+    /// Puts the bytes of an upload back at their path: what was to take their place was not recorded.
+    /// Whether they are put back, which needs the size that they are known to have.
+    pub(crate) fn restore_kept(
+        &self,
+        stream: StreamId,
+        upload: i64,
+        path: &ObjectPath,
+        size: u64,
+    ) -> Result<bool> {
+        let kept = self.kept_path(stream, upload);
+        let held = fs::symlink_metadata(&kept)
+            .map_err(|e| failed("cannot read the size of kept bytes", e))?;
+        if !held.is_file() || held.len() != size {
+            return Ok(false);
+        }
+        self.rename_into(&kept, &self.object_path(stream, path), path)?;
+        // Where both names already led to the same file, renaming leaves both.
+        let _ = fs::remove_file(&kept);
+        Ok(true)
+    }
+
+    /// Removes kept bytes.
+    pub(crate) fn forget_kept(&self, stream: StreamId, uploads: &[i64]) {
+        for upload in uploads {
+            // What stays is removed at the next start.
+            let _ = fs::remove_file(self.kept_path(stream, *upload));
+        }
+    }
+
+    /// Opens the kept bytes of an upload.
+    pub(crate) fn open_kept(&self, stream: StreamId, upload: i64) -> Result<Option<ObjectFile>> {
+        open_regular(&self.kept_path(stream, upload))
+    }
+
+    /// Opens a part that its path does not serve.
+    pub(crate) fn open_part(&self, stream: StreamId, object: i64) -> Result<Option<ObjectFile>> {
+        open_regular(&self.part_path(stream, object))
+    }
+
+    /// Kept bytes that nobody knows of: `known` tells which are. Files of other names are removed.
+    pub(crate) fn unknown_kept<'k>(
+        &self,
+        known: impl Fn(StreamId) -> &'k [i64],
+    ) -> Result<Vec<(StreamId, i64)>> {
+        let mut unknown = Vec::new();
+        let failed = |e| failed("cannot list the directory of kept uploads", e);
+        for stream in names_in(&self.root().join("kept")).map_err(failed)? {
+            let Ok(id) = stream.parse().map(StreamId) else {
+                continue; // not of ours
+            };
+            let uploads = known(id);
+            let dir = self.root().join("kept").join(stream);
+            for name in names_in(&dir).map_err(failed)? {
+                match name.parse::<i64>() {
+                    Ok(upload) if upload.to_string() == name => {
+                        if uploads.binary_search(&upload).is_err() {
+                            unknown.push((id, upload));
+                        }
+                    }
+                    _ => {
+                        // Nothing depends on it.
+                        let _ = fs::remove_file(dir.join(name));
+                    }
+                }
+            }
+        }
+        Ok(unknown)
+    }
+
     /// Whether an object can be stored at the path: no object has the name of one of its directories,
     /// and no directory has its own.
     ///
@@ -349,8 +481,19 @@ impl Workdir {
         for dir in [
             self.stream_dir(stream),
             self.root().join("parts").join(stream.to_string()),
+            self.root().join("kept").join(stream.to_string()),
         ] {
-            match fs::remove_dir_all(&dir) {
+            // Uploads that end meanwhile may put files into it; there are no new ones.
+            let mut removed = fs::remove_dir_all(&dir);
+            for _ in 1..REMOVALS {
+                match &removed {
+                    Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                        removed = fs::remove_dir_all(&dir);
+                    }
+                    _ => break,
+                }
+            }
+            match removed {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     return Err(failed("cannot remove the stream's files", e));
                 }
@@ -427,6 +570,13 @@ impl Workdir {
             .join(object.to_string())
     }
 
+    fn kept_path(&self, stream: StreamId, upload: i64) -> PathBuf {
+        self.root()
+            .join("kept")
+            .join(stream.to_string())
+            .join(upload.to_string())
+    }
+
     fn rename_into(&self, source: &Path, target: &Path, path: &ObjectPath) -> Result<()> {
         let mut renamed = fs::rename(source, target);
         for _ in 0..RENAME_ATTEMPTS {
@@ -466,6 +616,23 @@ impl Workdir {
         }
         Ok(is_file)
     }
+}
+
+fn open_regular(path: &Path) -> Result<Option<ObjectFile>> {
+    match File::open(path).and_then(ObjectFile::of) {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if is_missing(&e) => Ok(None),
+        Err(e) => Err(failed("cannot open the bytes of the upload", e)),
+    }
+}
+
+/// The names in a directory that are text; those that are not are none of ours.
+fn names_in(dir: &Path) -> io::Result<Vec<String>> {
+    if !fs::symlink_metadata(dir)?.is_dir() {
+        return Ok(Vec::new());
+    }
+    let names = fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    names.filter_map(io::Result::transpose).collect()
 }
 
 /// Gives a file a second name, in place of what had it. Where the file system has no hard links, a copy.
@@ -609,8 +776,6 @@ fn failed(what: &str, e: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
 
     fn workdir() -> Workdir {
@@ -716,6 +881,24 @@ mod tests {
         assert!(file.exists());
         drop(spool);
         assert!(!file.exists());
+    }
+
+    #[test]
+    fn what_is_not_kept_after_all_goes_away_unless_another_has_its_name() {
+        let workdir = workdir();
+        let keep = || {
+            let mut spool = workdir.spool().unwrap();
+            workdir.keep_upload(&mut spool, StreamId(1), 7).unwrap();
+            spool
+        };
+        let mut first = keep();
+        let mut second = keep();
+        first.discard();
+        drop(first);
+        assert!(workdir.open_kept(StreamId(1), 7).unwrap().is_some());
+        second.discard();
+        drop(second);
+        assert!(workdir.open_kept(StreamId(1), 7).unwrap().is_none());
     }
 
     #[test]
