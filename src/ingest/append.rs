@@ -177,6 +177,11 @@ impl Running {
             if let Some(message) = self.broken.take() {
                 return Err(Error::new(Kind::Invalid, message));
             }
+            if !self.media_refusals().is_empty() {
+                let turn = self.take_turn().await?;
+                self.judge(&turn);
+                return self.reject(turn).await;
+            }
             if self.publish_as_part().await? {
                 return self.finish_record(None).await;
             }
@@ -308,14 +313,15 @@ impl Running {
     async fn finish_record(&mut self, note: Option<&'static str>) -> Result<Settled> {
         self.begin_record().await?;
         let upload = self.track.upload.unwrap_or_default();
+        let turn = self.take_turn().await?;
+        self.judge(&turn); // the source has chosen the name: what it breaks was known from the start
         let mut new = self.new_upload(Status::Accepted, note, Some(202));
         new.outcome.object = self.track.object;
-        self.ingest
-            .write_in(new.stream, move |tables| {
-                tables.finish_upload(upload, &new)?;
-                tables.note_errors(new.stream, &new.path, upload, &new.outcome.errors)
-            })
-            .await?;
+        self.commit(turn, move |tables| {
+            tables.finish_upload(upload, &new)?;
+            tables.note_errors(new.stream, &new.path, upload, &new.outcome.errors)
+        })
+        .await?;
         let (stream, path) = (self.incoming.stream.id, &self.incoming.path);
         let track = self.ingest.workdir.open_object(stream, path)?;
         let receipt = Receipt {

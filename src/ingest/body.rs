@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 
+use crate::live::Meter;
 use crate::{Error, Kind, Result};
 
 /// A request body being read.
@@ -18,16 +19,25 @@ pub(super) struct BodyReader {
     limit: u64,
     /// Turns true when the server no longer waits for running uploads.
     cut: watch::Receiver<bool>,
+    /// Counts what comes.
+    meter: Meter,
 }
 
 impl BodyReader {
-    pub(super) fn new(body: Body, idle: Duration, limit: u64, cut: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        body: Body,
+        idle: Duration,
+        limit: u64,
+        cut: watch::Receiver<bool>,
+        meter: Meter,
+    ) -> Self {
         Self {
             body,
             idle,
             left: limit,
             limit,
             cut,
+            meter,
         }
     }
 
@@ -56,7 +66,7 @@ impl BodyReader {
                 None => return Ok(None),
                 Some(Ok(frame)) => frame,
                 Some(Err(e)) => {
-                    return Err(Error::new(Kind::Disconnected, "the body ended early").because(e));
+                    return Err(Error::new(Kind::Disconnected, why(&e)).because(e));
                 }
             };
             // Trailer fields carry nothing that pavs keeps.
@@ -70,9 +80,25 @@ impl BodyReader {
                 ));
             };
             self.left = left;
+            self.meter.bytes(bytes.len() as u64);
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }
         }
     }
+}
+
+/// Why a body broke off, for its record.
+fn why(e: &axum::Error) -> &'static str {
+    // The connection ends with this kind when its certificate is not good any more, see `tls`.
+    let mut cause = Some(e as &(dyn std::error::Error + 'static));
+    while let Some(e) = cause {
+        if e.downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied)
+        {
+            return "the client certificate was revoked or replaced, or has ended, during the upload";
+        }
+        cause = e.source();
+    }
+    "the body ended early"
 }

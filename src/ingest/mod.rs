@@ -13,6 +13,10 @@
 
 mod append;
 mod body;
+mod index;
+mod keep;
+mod media;
+mod order;
 mod recover;
 mod slots;
 mod track;
@@ -26,11 +30,16 @@ use axum::body::Body;
 use tokio::sync::{Semaphore, watch};
 
 use self::body::BodyReader;
+pub(crate) use self::index::{Index, index};
+use self::order::Sessions;
 use self::slots::Slots;
 use self::track::Held;
 use self::upload::Running;
-use crate::catalog::{Catalog, NewUpload, Outcome, RequestRecord, Status, Stream, Tables};
+use crate::catalog::{
+    Catalog, HandedOver, KeptLimits, NewUpload, Outcome, RequestRecord, Status, Stream, Tables,
+};
 use crate::clock::Timestamp;
+use crate::finding::Findings;
 use crate::live::Hub;
 use crate::metrics::Metrics;
 use crate::names::{ObjectPath, StreamId};
@@ -52,6 +61,10 @@ pub(crate) struct IngestLimits {
     pub(crate) free_disk: u64,
     /// Uploads at a time; each holds up to two open files.
     pub(crate) uploads: usize,
+    /// Time without an upload after which a session may begin anew.
+    pub(crate) session: Duration,
+    /// Bytes and uploads that are kept for one stream although no path serves them.
+    pub(crate) kept: KeptLimits,
 }
 
 /// An upload whose header has arrived and which its sender may make.
@@ -63,8 +76,10 @@ pub(crate) struct Incoming {
     pub(crate) request: RequestRecord,
     pub(crate) certificate: Option<Certificate>,
     pub(crate) first_byte: Timestamp,
-    /// Sentences of the rules that the upload's name breaks.
-    pub(crate) errors: Vec<String>,
+    /// Value of the `X-EXTINF-duration` header field.
+    pub(crate) extinf: Option<String>,
+    /// The fault that it meets on purpose, for its record.
+    pub(crate) injected: Option<&'static str>,
 }
 
 /// The certificate that a sender has shown.
@@ -91,6 +106,7 @@ pub(crate) struct Ingest {
     metrics: Arc<Metrics>,
     limits: IngestLimits,
     slots: Slots,
+    sessions: Sessions,
     running: Arc<Semaphore>,
     cut: watch::Sender<bool>,
 }
@@ -112,6 +128,7 @@ impl Ingest {
             metrics,
             limits,
             slots: Slots::default(),
+            sessions: Sessions::default(),
             running,
             cut: watch::Sender::new(false),
         };
@@ -151,9 +168,18 @@ impl Ingest {
         T: Send + 'static,
         F: FnOnce(&Tables<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
-        let changed = self
+        self.hand_over_in(stream, change).await?.committed().await
+    }
+
+    /// As [`Self::write_in`], and returns before the commit.
+    async fn hand_over_in<T, F>(&self, stream: StreamId, change: F) -> Result<HandedOverIn<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tables<'_>) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let handed = self
             .catalog
-            .write(move |tables| {
+            .hand_over(move |tables| {
                 if tables.stream_exists(stream)? {
                     change(tables).map(Some)
                 } else {
@@ -161,12 +187,7 @@ impl Ingest {
                 }
             })
             .await?;
-        changed.ok_or_else(|| {
-            Error::new(
-                Kind::NotFound,
-                format!("stream {stream} does not exist any more"),
-            )
-        })
+        Ok(HandedOverIn { stream, handed })
     }
 
     /// Undoes a file change that could not be recorded: the path gets back the track it held, if any.
@@ -197,17 +218,16 @@ impl Ingest {
 
     /// Records an upload that is turned away before its body is read.
     pub(crate) async fn refuse(&self, mut incoming: Incoming, error: &Error) {
-        let status = if error.reasons().is_empty() {
-            Status::Refused
-        } else {
-            Status::Rejected
-        };
-        if error.reasons().is_empty() {
-            incoming.errors = vec![error.message().to_owned()];
-        }
-        self.count(&incoming, status, 0, Instant::now());
+        let errors = vec![error.message().to_owned()];
+        self.count(&incoming, &errors, Status::Refused, 0, Instant::now());
         let certificate = incoming.certificate.take();
-        let upload = new_upload(incoming, status, 0, Some(error.kind().http_status()));
+        let mut upload = new_upload(
+            incoming,
+            Status::Refused,
+            0,
+            Some(error.kind().http_status()),
+        );
+        upload.outcome.errors = errors;
         let recorded = self
             .catalog
             .write(move |tables| {
@@ -215,13 +235,8 @@ impl Ingest {
                     return Ok(());
                 }
                 add_certificate(tables, certificate.as_ref())?;
-                let id = tables.insert_upload(&upload)?;
-                match upload.outcome.status {
-                    Status::Refused => tables.prune_refused(upload.stream),
-                    _ => {
-                        tables.note_errors(upload.stream, &upload.path, id, &upload.outcome.errors)
-                    }
-                }
+                tables.insert_upload(&upload)?;
+                tables.prune_refused(upload.stream)
             })
             .await;
         if let Err(e) = recorded {
@@ -275,6 +290,7 @@ impl Ingest {
         let ingest = Arc::clone(self);
         let work = async move {
             ingest.catalog.delete_stream(stream).await?;
+            ingest.live.activity().forget(stream);
             let workdir = ingest.workdir.clone();
             crate::workdir::blocking(move || workdir.delete_stream(stream)).await?;
             ingest.catalog.purge_stream(stream).await
@@ -327,12 +343,20 @@ impl Ingest {
             (None, naming) if naming != crate::names::Naming::Plain => u64::MAX,
             _ => self.size_limit(&incoming.path),
         };
-        BodyReader::new(body, idle, limit, self.cut.subscribe())
+        let meter = self.live.activity().meter(incoming.stream.id);
+        BodyReader::new(body, idle, limit, self.cut.subscribe(), meter)
     }
 
-    fn count(&self, incoming: &Incoming, status: Status, bytes: u64, began: Instant) {
+    fn count(
+        &self,
+        incoming: &Incoming,
+        errors: &[String],
+        status: Status,
+        bytes: u64,
+        began: Instant,
+    ) {
         self.metrics.upload(status, bytes, began.elapsed());
-        let (stream, path, errors) = (incoming.stream.id, &incoming.path, &incoming.errors);
+        let (stream, path) = (incoming.stream.id, &incoming.path);
         match status {
             Status::Accepted | Status::Superseded if errors.is_empty() => {
                 tracing::info!(
@@ -357,24 +381,48 @@ impl Ingest {
     }
 }
 
+/// A change in a stream that was handed over and will be done.
+struct HandedOverIn<T> {
+    stream: StreamId,
+    handed: HandedOver<Option<T>>,
+}
+
+impl<T> HandedOverIn<T> {
+    async fn committed(self) -> Result<T> {
+        let stream = self.stream;
+        self.handed.committed().await?.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                format!("stream {stream} does not exist any more"),
+            )
+        })
+    }
+}
+
 fn new_upload(
     incoming: Incoming,
     status: Status,
     size: u64,
     http_status: Option<u16>,
 ) -> NewUpload {
+    let profile = incoming.stream.interface.profile();
     NewUpload {
         stream: incoming.stream.id,
         path: incoming.path.as_str().to_owned(),
         request: incoming.request,
+        extinf: incoming.extinf,
         first_byte: incoming.first_byte,
         outcome: Outcome {
             status,
-            note: None,
+            note: incoming.injected,
             object: None,
             size,
             http_status,
-            errors: incoming.errors,
+            errors: Vec::new(),
+            rules: Vec::new(),
+            findings: Findings::default(),
+            profile,
+            judged: None,
             last_byte: Timestamp::now(),
         },
     }
@@ -386,3 +434,6 @@ fn add_certificate(tables: &Tables<'_>, certificate: Option<&Certificate>) -> ru
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use crate::{Error, Kind, Result};
 impl Ingest {
     pub(super) async fn recover(&self) -> Result<()> {
         self.recover_tracks().await?;
+        self.recover_kept().await?;
         self.recover_growing().await?;
         self.finish_deletions().await?;
         self.workdir.clear_incoming()
@@ -20,6 +21,41 @@ impl Ingest {
         for stream in self.catalog.deleted_streams().await? {
             self.workdir.delete_stream(stream)?;
             self.catalog.purge_stream(stream).await?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that were kept without a record, or whose record is gone, are removed; but those that are
+    /// recorded as what their path serves are put back there: what has taken their place was not
+    /// recorded. As many files are looked at as may be kept.
+    async fn recover_kept(&self) -> Result<()> {
+        let known = self.catalog.read(|tables| tables.all_kept()).await?;
+        let unknown = self
+            .workdir
+            .unknown_kept(|stream| known.get(&stream).map_or(&[][..], Vec::as_slice))?;
+        for (stream, upload) in unknown {
+            let served = self
+                .catalog
+                .read(move |tables| tables.served(stream, upload))
+                .await?;
+            if let Some(object) = served
+                && let Err(e) = self.put_back(&object, stream, upload)
+            {
+                give_up_on(stream, &object, &e);
+                continue;
+            }
+            self.workdir.forget_kept(stream, &[upload]);
+        }
+        Ok(())
+    }
+
+    fn put_back(&self, object: &Object, stream: StreamId, upload: i64) -> Result<()> {
+        let path = known_path(&object.path)?;
+        if self
+            .workdir
+            .restore_kept(stream, upload, &path, object.size)?
+        {
+            tracing::info!("Object put back: stream={stream}, file={path}");
         }
         Ok(())
     }

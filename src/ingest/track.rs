@@ -180,6 +180,7 @@ pub(super) fn row_at(offset: u64, seen: &FragmentSeen) -> FragmentRow {
         duration: seen.duration,
         sync: seen.sync,
         wall_clock: seen.wall_clock.map(Timestamp::from_micros),
+        sequence: Some(seen.sequence_number),
     }
 }
 

@@ -6,20 +6,25 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 
+use super::order::{Seat, sentences};
 use super::slots::Slot;
 use super::track::{Digest, Held, header_missing};
 use super::{Incoming, Ingest, Receipt, add_certificate};
-use crate::catalog::{FragmentRow, NewUpload, Outcome, Status};
+use crate::catalog::{FragmentRow, Judged, NewUpload, Outcome, Status};
 use crate::clock::Timestamp;
-use crate::cmaf::{BodyScanner, FragmentSeen, ScanEvent, Start};
+use crate::cmaf::check::{self, Context};
+use crate::cmaf::{BodyScanner, FragmentSeen, ScanEvent, Start, TrackHeader};
+use crate::finding::Finding;
+use crate::finding::Findings;
 use crate::live::Announcement;
+use crate::matter::{self, Facts};
 use crate::names::Naming;
 use crate::workdir::Spool;
 use crate::{Error, Kind, Result};
 
 /// Fragments of one body whose places are kept in memory until its end (about 10 MiB). Those beyond
 /// are stored but not indexed.
-const MAX_INDEXED: usize = 100_000;
+pub(super) const MAX_INDEXED: usize = 100_000;
 
 /// Bytes after which the free disk space is looked at again.
 const DISK_CHECK: u64 = 16 << 20;
@@ -111,13 +116,30 @@ pub(super) struct Running {
     pub(super) broken: Option<String>,
     pub(super) growing: Option<Growing>,
     pub(super) track: Work,
-    scanner: Option<BodyScanner>,
+    /// What its verdict depends on.
+    pub(super) facts: Facts,
+    /// Rules that it breaks, as far as that is known.
+    pub(super) findings: Vec<Finding>,
+    pub(super) judged: Option<Judged>,
+    pub(super) seat: Option<Seat>,
+    /// It breaks a rule that its stream enforces, so that its bytes are only kept.
+    is_doomed: bool,
+    /// Nobody may follow it: it may yet be rejected.
+    pub(super) is_held_back: bool,
+    /// It is larger than what may be kept of a rejected upload.
+    pub(super) is_unkept: bool,
+    /// When its last byte came.
+    ended: Option<Timestamp>,
+    pub(super) scanner: Option<BodyScanner>,
+    /// What was found in its media, once nothing is read in it any more.
+    pub(super) media: Findings,
     began: Instant,
 }
 
 /// How an upload ended well.
 pub(super) struct Settled {
     pub(super) receipt: Receipt,
+    /// [`Status::Rejected`]: recorded, and the sender is told why.
     pub(super) status: Status,
 }
 
@@ -129,14 +151,37 @@ impl Running {
         body: Body,
     ) -> Result<Receipt> {
         let stream = incoming.stream.id;
+        let facts = Facts {
+            interface: incoming.stream.interface,
+            track_name: incoming.stream.track_name.clone(),
+            certificate: incoming.certificate.is_some(),
+            extinf: incoming.extinf.clone(),
+            manifest: None,
+            timeout: i64::try_from(ingest.limits.session.as_micros()).unwrap_or(i64::MAX),
+            unfit: false,
+        };
+        let findings = matter::judge_alone(&incoming.path, &facts);
+        let is_doomed = incoming.stream.strict_mode && !findings.is_empty();
         let mut running = Self {
             slot: Arc::new(ingest.slots.enter(incoming.stream.id, &incoming.path)),
+            seat: ingest.seat(stream, incoming.stream.interface, &incoming.path),
+            facts,
+            findings,
+            judged: None,
+            is_doomed,
+            is_held_back: false,
+            is_unkept: false,
+            ended: None,
             ingest,
             incoming,
             spool: None,
             base: 0,
             received: 0,
-            mode: Mode::Undecided,
+            mode: if is_doomed {
+                Mode::Whole
+            } else {
+                Mode::Undecided
+            },
             pieces: Vec::new(),
             media_end: 0,
             overfull: false,
@@ -144,7 +189,8 @@ impl Running {
             broken: None,
             growing: None,
             track: Work::default(),
-            scanner: Some(BodyScanner::new()),
+            scanner: None,
+            media: Findings::default(),
             began: Instant::now(),
         };
         let ended = match running.read(body).await {
@@ -161,17 +207,36 @@ impl Running {
             Err(e) => Err((running.give_up(&e).await, e)),
         };
         running.leave_track().await;
-        let status = match &ended {
-            Ok(settled) => settled.status,
+        let mut errors = sentences(&running.findings);
+        let (status, ended) = match ended {
+            Ok(settled) if settled.status == Status::Rejected => {
+                let error = Error::new(Kind::Invalid, errors.join("; "));
+                (settled.status, Err(error.with_reasons(errors.clone())))
+            }
+            Ok(settled) => (settled.status, Ok(settled.receipt)),
             Err((status, e)) => {
-                running.incoming.errors.push(e.message().to_owned());
-                *status
+                errors.push(e.message().to_owned());
+                (status, Err(e))
             }
         };
+        let profile = running.incoming.stream.interface.profile();
         running
             .ingest
-            .count(&running.incoming, status, running.received, running.began);
-        ended.map(|settled| settled.receipt).map_err(|(_, e)| e)
+            .metrics
+            .findings(&running.media_findings(), profile);
+        running.ingest.count(
+            &running.incoming,
+            &errors,
+            status,
+            running.received,
+            running.began,
+        );
+        ended
+    }
+
+    /// When the last byte came; now, as long as it has not.
+    pub(super) fn ended(&self) -> Timestamp {
+        self.ended.unwrap_or_else(Timestamp::now)
     }
 
     /// Whether the body has no length, so that it may be read while it comes.
@@ -200,7 +265,12 @@ impl Running {
 
     /// Fragments that are sent without their header need the held one to be understood.
     async fn prepare_scanner(&mut self) -> Result<()> {
+        if self.is_doomed {
+            return Ok(());
+        }
         if self.incoming.path.naming() == Naming::Plain {
+            let context = self.media_context().await?;
+            self.scanner = Some(BodyScanner::checked(context));
             return Ok(());
         }
         let mut state = self.slot.lock().await;
@@ -210,13 +280,33 @@ impl Running {
         if let Held::Track(track) = &state.track
             && let Some(header) = &track.header.parsed
         {
-            self.scanner = Some(BodyScanner::with_defaults(header));
+            let (object, header) = (track.object, TrackHeader::clone(header));
+            let last = self
+                .ingest
+                .catalog
+                .look_up(move |tables| tables.last_fragment(object))
+                .await?;
+            let id = header.tracks.first().map_or(0, |track| track.id);
+            self.scanner = Some(BodyScanner::checked(Context {
+                kind: check::Kind::Track,
+                header: Some(header),
+                previous: last.and_then(|row| super::media::end(id, &row)),
+                expected: None,
+            }));
+        } else {
+            drop(state);
+            let context = self.media_context().await?;
+            self.scanner = Some(BodyScanner::checked(context));
         }
         Ok(())
     }
 
     async fn take(&mut self, bytes: &Bytes) -> Result<()> {
-        if self.spool.is_none() {
+        if self.is_doomed && self.received + bytes.len() as u64 > self.ingest.limits.kept.bytes {
+            self.is_unkept = true;
+            self.spool = None;
+        }
+        if self.spool.is_none() && !self.is_unkept {
             self.spool = Some(self.ingest.workdir.spool()?);
         }
         let mut events = Vec::new();
@@ -281,9 +371,19 @@ impl Running {
         if let Piece::Fragment(seen) = &piece {
             self.media_end = seen.range.end;
         }
+        if self.mode == Mode::Track && self.is_endless() {
+            // What came before is part of the track already.
+            let refusals = sentences(&self.media_refusals());
+            if !refusals.is_empty() {
+                let error = Error::new(Kind::Invalid, refusals.join("; "));
+                return Err(error.with_reasons(refusals));
+            }
+        }
         match (self.mode, piece) {
             (Mode::Track, piece) if self.is_endless() => self.add_piece(piece).await,
-            (Mode::Whole, Piece::Fragment(seen)) if self.is_endless() => self.grow(&seen).await,
+            (Mode::Whole, Piece::Fragment(seen)) if self.may_grow().await? => {
+                self.grow(&seen).await
+            }
             (_, piece) => {
                 if self.pieces.len() < MAX_INDEXED {
                     self.pieces.push(piece);
@@ -295,8 +395,21 @@ impl Running {
         }
     }
 
+    /// Whether a body that replaces may be read while it comes: it has no length, and, where rules are
+    /// enforced, breaks none by now.
+    async fn may_grow(&mut self) -> Result<bool> {
+        if !self.is_endless() || self.is_held_back {
+            return Ok(false);
+        }
+        if self.growing.is_none() && self.incoming.stream.strict_mode {
+            self.is_held_back = !self.would_do().await?;
+        }
+        self.is_held_back |= self.growing.is_none() && !self.media_refusals().is_empty();
+        Ok(!self.is_held_back)
+    }
+
     async fn see_broken(&mut self, offset: u64, message: &str) -> Result<()> {
-        self.scanner = None;
+        self.stop_scanning();
         let message = format!("no CMAF from byte {offset} on: {message}");
         self.broken = Some(message.clone());
         match self.mode {
@@ -350,9 +463,12 @@ impl Running {
 
     /// The body came to its end.
     async fn settle(&mut self) -> Result<Settled> {
-        if self.received == 0 {
+        self.ended = Some(Timestamp::now());
+        if self.received == 0 && !self.has_manifest() {
             return self.record(Status::Accepted, Some("empty")).await;
         }
+        self.read_manifest().await?;
+        self.step_back_from_ciphertext().await?;
         match self.mode {
             Mode::Track => self.finish_track().await,
             Mode::Whole | Mode::Undecided => self.publish().await,
@@ -361,6 +477,8 @@ impl Running {
 
     /// The upload failed: keeps what is to be kept, and records what became of it.
     async fn give_up(&mut self, error: &Error) -> Status {
+        // What fails after its verdict moves no session: its bytes are not there.
+        self.judged = None;
         if self.growing.is_some() {
             match self.cut_growing(error).await {
                 Ok(()) => return Status::Incomplete, // recorded with what was kept
@@ -411,12 +529,8 @@ impl Running {
         }
     }
 
-    /// Records an upload that changed no object.
-    pub(super) async fn record(
-        &mut self,
-        status: Status,
-        note: Option<&'static str>,
-    ) -> Result<Settled> {
+    /// Records an upload that changed no object and was not judged.
+    async fn record(&mut self, status: Status, note: Option<&'static str>) -> Result<Settled> {
         let new = self.new_upload(status, note, Some(202));
         let certificate = self.incoming.certificate.clone();
         self.ingest
@@ -442,15 +556,20 @@ impl Running {
             stream: self.incoming.stream.id,
             path: self.incoming.path.as_str().to_owned(),
             request: self.incoming.request.clone(),
+            extinf: self.incoming.extinf.clone(),
             first_byte: self.incoming.first_byte,
             outcome: Outcome {
                 status,
-                note,
+                note: self.incoming.injected.or(note),
                 object: None,
                 size: self.received,
                 http_status,
-                errors: self.incoming.errors.clone(),
-                last_byte: Timestamp::now(),
+                errors: sentences(&self.findings),
+                rules: self.findings.iter().map(|f| f.rule.id).collect(),
+                findings: self.media_findings(),
+                profile: self.incoming.stream.interface.profile(),
+                judged: self.judged.clone(),
+                last_byte: self.ended(),
             },
         }
     }

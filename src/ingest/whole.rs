@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::keep::Aside;
+use super::order::Turn;
 use super::track::{Held, end_of, row_at};
 use super::upload::{Growing, Piece, Running, Settled};
 use super::{Receipt, add_certificate};
-use crate::catalog::{FragmentRow, NewObject, Status};
+use crate::catalog::{FragmentRow, Kept, NewObject, Status, Tables};
 use crate::cmaf::FragmentSeen;
 use crate::live::Extent;
 use crate::{Error, Kind, Result};
@@ -94,9 +96,17 @@ impl Running {
         let (ingest, slot) = (Arc::clone(&self.ingest), Arc::clone(&self.slot));
         let (stream, path) = (self.incoming.stream.id, self.incoming.path.clone());
         let mut state = slot.lock().await;
+        let turn = self.take_turn().await?;
+        if self.judge(&turn) {
+            drop(state);
+            return self.reject(turn).await;
+        }
+        if self.received == 0 {
+            return self.record_empty(turn).await;
+        }
         if state.newest > slot.order {
             drop(state);
-            return self.record_overtaken().await;
+            return self.record_overtaken(turn).await;
         }
         let track = match &state.track {
             Held::Track(track) => Some(track.object),
@@ -109,6 +119,7 @@ impl Running {
             .growing
             .as_ref()
             .map(|growing| (growing.upload, growing.object));
+        let before = ingest.set_aside(stream, &path).await;
         let Some(spool) = &mut self.spool else {
             return Err(Error::new(
                 Kind::Internal,
@@ -120,12 +131,17 @@ impl Running {
             Some(_) => ingest.workdir.publish_growing(spool, stream, &path)?,
         };
         let object = self.new_object(file.size, true);
-        let recorded = self.record_published(object, growing).await;
+        let recorded = self
+            .record_published(turn, object, growing, before.clone())
+            .await;
         if let Err(e) = recorded {
             state.track = Held::Unknown;
             self.spool = None;
-            if track.is_some() || e.kind() == Kind::NotFound {
-                ingest.take_back(stream, &path, track)?;
+            match before {
+                Some(before) if track.is_none() && e.kind() != Kind::NotFound => {
+                    before.put_back()?;
+                }
+                _ => ingest.take_back(stream, &path, track)?,
             }
             return Err(e);
         }
@@ -156,8 +172,10 @@ impl Running {
 
     async fn record_published(
         &mut self,
+        turn: Turn,
         mut object: NewObject,
         growing: Option<(i64, i64)>,
+        before: Option<Aside>,
     ) -> Result<()> {
         let stream = self.incoming.stream.id;
         let rows: Vec<FragmentRow> = self
@@ -172,41 +190,68 @@ impl Running {
         object.end_time = rows.iter().filter_map(end_of).max();
         let mut new = self.new_upload(Status::Accepted, None, Some(202));
         let certificate = self.incoming.certificate.clone();
-        self.ingest
-            .write_in(stream, move |tables| {
-                let upload = if let Some((upload, id)) = growing {
-                    new.outcome.object = Some(id);
-                    object.upload = upload;
-                    tables.settle_growing(id, &object)?;
-                    tables.finish_upload(upload, &new)?;
-                    upload
-                } else {
-                    add_certificate(tables, certificate.as_ref())?;
-                    object.upload = tables.insert_upload(&new)?;
-                    let id = tables.replace_object(&object)?;
-                    tables.add_fragments(id, object.upload, &rows)?;
-                    object.upload
-                };
-                tables.note_errors(stream, object.path.as_str(), upload, &new.outcome.errors)
-            })
-            .await
+        let record = move |tables: &Tables<'_>| {
+            let gone = match before {
+                Some(before) => before.keep(tables)?,
+                None => Vec::new(),
+            };
+            let upload = if let Some((upload, id)) = growing {
+                new.outcome.object = Some(id);
+                object.upload = upload;
+                tables.settle_growing(id, &object)?;
+                tables.finish_upload(upload, &new)?;
+                upload
+            } else {
+                add_certificate(tables, certificate.as_ref())?;
+                object.upload = tables.insert_upload(&new)?;
+                let id = tables.replace_object(&object)?;
+                tables.add_fragments(id, object.upload, &rows)?;
+                object.upload
+            };
+            tables.note_errors(stream, object.path.as_str(), upload, &new.outcome.errors)?;
+            Ok(gone)
+        };
+        let gone = self.commit(turn, record).await?;
+        self.ingest.workdir.forget_kept(stream, &gone);
+        Ok(())
     }
 
-    /// A newer upload to the path was whole first: this one has nothing left to replace.
-    async fn record_overtaken(&mut self) -> Result<Settled> {
-        let Some(growing) = self.growing.take() else {
-            return self.record(Status::Superseded, Some("overtaken")).await;
-        };
-        let new = self.new_upload(Status::Superseded, Some("overtaken"), Some(202));
-        self.ingest
-            .write_in(new.stream, move |tables| {
-                tables.finish_upload(growing.upload, &new)?;
-                tables.drop_growing(growing.object)
-            })
-            .await?;
-        let receipt = Receipt { etag: None };
+    /// An empty manifest, where no rule forbids it: there is nothing to store.
+    async fn record_empty(&mut self, turn: Turn) -> Result<Settled> {
+        let new = self.new_upload(Status::Accepted, Some("empty"), Some(202));
+        let certificate = self.incoming.certificate.clone();
+        self.commit(turn, move |tables| {
+            add_certificate(tables, certificate.as_ref())?;
+            let upload = tables.insert_upload(&new)?;
+            tables.note_errors(new.stream, &new.path, upload, &new.outcome.errors)
+        })
+        .await?;
         Ok(Settled {
-            receipt,
+            receipt: Receipt { etag: None },
+            status: Status::Accepted,
+        })
+    }
+
+    /// A newer upload to the path was whole first: this one has nothing left to replace, and is an earlier
+    /// version from its start.
+    async fn record_overtaken(&mut self, turn: Turn) -> Result<Settled> {
+        let new = self.new_upload(Status::Superseded, Some("overtaken"), Some(202));
+        let (growing, file) = (self.growing.take(), self.spool.take());
+        let certificate = self.incoming.certificate.clone();
+        self.commit_kept(turn, file, Kept::Superseded, move |tables| match growing {
+            Some(growing) => {
+                tables.finish_upload(growing.upload, &new)?;
+                tables.drop_growing(growing.object)?;
+                Ok(growing.upload)
+            }
+            None => {
+                add_certificate(tables, certificate.as_ref())?;
+                tables.insert_upload(&new)
+            }
+        })
+        .await?;
+        Ok(Settled {
+            receipt: Receipt { etag: None },
             status: Status::Superseded,
         })
     }

@@ -3,12 +3,15 @@
 //! `ingest` announces a file and how far it may be read; readers get both and wait for more. Nothing
 //! here parses bytes or knows where files lie.
 
+mod activity;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+pub(crate) use self::activity::{Activity, Meter, SLOT_SECONDS};
 use crate::names::{ObjectPath, StreamId};
 
 type Key = (StreamId, ObjectPath);
@@ -31,7 +34,10 @@ pub(crate) struct Growing {
 
 /// All growing objects.
 #[derive(Clone, Default)]
-pub(crate) struct Hub(Arc<Mutex<HashMap<Key, Growing>>>);
+pub(crate) struct Hub {
+    growing: Arc<Mutex<HashMap<Key, Growing>>>,
+    activity: Activity,
+}
 
 /// A growing object, for its writer. Its end is the end of the announcement.
 pub(crate) struct Announcement {
@@ -77,8 +83,13 @@ impl Hub {
         self.entries().remove(&(stream, path.clone()));
     }
 
+    /// What streams have received lately.
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
     fn entries(&self) -> MutexGuard<'_, HashMap<Key, Growing>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.growing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
