@@ -11,18 +11,24 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::catalog::Status;
-use crate::tls::RefusalKind;
+use crate::finding::{Findings, Profile, Severity};
+use crate::refusals::REQUEST_CAUSES;
+use crate::tls::{Cause, RefusalKind};
 
 /// All figures. One per server, shared by reference.
 pub(crate) struct Metrics {
     registry: Registry,
     uploads: Family<StatusLabel, Counter>,
+    findings: Family<SeverityLabel, Counter>,
     upload_bytes: Counter<u64, AtomicU64>,
     upload_seconds: Histogram,
     uploads_running: Gauge<i64, AtomicI64>,
     connections: Gauge<i64, AtomicI64>,
     connections_total: Counter,
     refused_connections: Family<KindLabel, Counter>,
+    refusals: Family<CauseLabel, Counter>,
+    refusals_dropped: Counter,
+    certificates_expiring: Family<HierarchyLabel, Gauge>,
     disk_free: Gauge<i64, AtomicI64>,
     disk_size: Gauge<i64, AtomicI64>,
 }
@@ -33,8 +39,23 @@ struct StatusLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SeverityLabel {
+    severity: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HierarchyLabel {
+    hierarchy: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
 }
 
 impl Metrics {
@@ -42,6 +63,17 @@ impl Metrics {
         let mut registry = Registry::with_prefix("pavs");
         let uploads = Family::<StatusLabel, Counter>::default();
         registry.register("uploads", "Uploads by what became of them", uploads.clone());
+        let findings = Family::<SeverityLabel, Counter>::default();
+        registry.register(
+            "findings",
+            "Rules on media that uploads broke, by how much they matter; each once per upload",
+            findings.clone(),
+        );
+        for severity in Severity::ALL {
+            drop(findings.get_or_create(&SeverityLabel {
+                severity: severity.as_str(),
+            }));
+        }
         let upload_bytes = Counter::default();
         registry.register_with_unit(
             "upload",
@@ -82,6 +114,31 @@ impl Metrics {
                 kind: kind.as_str(),
             }));
         }
+        let refusals = Family::<CauseLabel, Counter>::default();
+        registry.register(
+            "refusals",
+            "Connections and requests that were turned away, by cause",
+            refusals.clone(),
+        );
+        for cause in Cause::ALL
+            .map(Cause::as_str)
+            .into_iter()
+            .chain(REQUEST_CAUSES)
+        {
+            drop(refusals.get_or_create(&CauseLabel { cause }));
+        }
+        let refusals_dropped = Counter::default();
+        registry.register(
+            "refusals_dropped",
+            "Refusals that were counted but not recorded, since there were too many at a time",
+            refusals_dropped.clone(),
+        );
+        let certificates_expiring = Family::<HierarchyLabel, Gauge>::default();
+        registry.register(
+            "certificates_expiring",
+            "Certificates that end within 30 days and have no successor",
+            certificates_expiring.clone(),
+        );
         let disk_free = Gauge::default();
         registry.register_with_unit(
             "disk_free",
@@ -106,12 +163,16 @@ impl Metrics {
         Self {
             registry,
             uploads,
+            findings,
             upload_bytes,
             upload_seconds,
             uploads_running,
             connections,
             connections_total,
             refused_connections,
+            refusals,
+            refusals_dropped,
+            certificates_expiring,
             disk_free,
             disk_size,
         }
@@ -128,6 +189,17 @@ impl Metrics {
         self.upload_seconds.observe(took.as_secs_f64());
     }
 
+    /// What was found in an upload's media.
+    pub(crate) fn findings(&self, findings: &Findings, profile: Profile) {
+        for severity in findings.iter().filter_map(|found| found.severity(profile)) {
+            self.findings
+                .get_or_create(&SeverityLabel {
+                    severity: severity.as_str(),
+                })
+                .inc();
+        }
+    }
+
     pub(crate) fn connection_opened(&self) {
         self.connections.inc();
         self.connections_total.inc();
@@ -137,10 +209,31 @@ impl Metrics {
         self.connections.dec();
     }
 
+    /// Open connections.
+    pub(crate) fn connections(&self) -> i64 {
+        self.connections.get()
+    }
+
     pub(crate) fn connection_refused(&self, kind: &'static str) {
         self.refused_connections
             .get_or_create(&KindLabel { kind })
             .inc();
+    }
+
+    /// A connection or a request was turned away.
+    pub(crate) fn refused(&self, cause: &'static str) {
+        self.refusals.get_or_create(&CauseLabel { cause }).inc();
+    }
+
+    pub(crate) fn refusals_dropped(&self, count: u64) {
+        self.refusals_dropped.inc_by(count);
+    }
+
+    /// So many certificates of a hierarchy end soon.
+    pub(crate) fn certificates_expiring(&self, hierarchy: &'static str, count: usize) {
+        self.certificates_expiring
+            .get_or_create(&HierarchyLabel { hierarchy })
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The OpenMetrics text, with the figures that are asked for only now.
@@ -175,6 +268,9 @@ mod tests {
         let metrics = Metrics::new();
         metrics.upload(Status::Accepted, 5, Duration::from_millis(2));
         metrics.connection_refused("certificate");
+        metrics.refused("certificate-expired");
+        metrics.refusals_dropped(2);
+        metrics.certificates_expiring("device", 3);
         let text = metrics.encode(3, Some((10, 20))).unwrap();
         for line in [
             "pavs_uploads_total{status=\"accepted\"} 1",
@@ -182,6 +278,10 @@ mod tests {
             "pavs_upload_duration_seconds_count 1",
             "pavs_uploads_running 3",
             "pavs_connections_refused_total{kind=\"certificate\"} 1",
+            "pavs_refusals_total{cause=\"certificate-expired\"} 1",
+            "pavs_refusals_total{cause=\"no-shared-version\"} 0",
+            "pavs_refusals_dropped_total 2",
+            "pavs_certificates_expiring{hierarchy=\"device\"} 3",
             "pavs_disk_free_bytes 10",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

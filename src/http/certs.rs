@@ -5,11 +5,13 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::extract::{Caller, Json, Query};
+use super::extract::{Caller, Query, SigningRequest};
 use super::state::AppState;
-use crate::access::Action;
-use crate::identity::DeviceCertificate;
+use crate::access::{Action, Principal};
+use crate::catalog::{CertificateRow, Which};
+use crate::identity::{DeviceCertificate, IfHeld, Leave};
 use crate::pki::{self, CertDescription, CertName, KeyDescription};
+use crate::tls::Peer;
 use crate::workdir::Hierarchy;
 use crate::{Error, Kind, Result};
 
@@ -40,9 +42,30 @@ pub(super) struct Download {
     format: Option<String>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct SigningRequest {
-    csr: String,
+/// The certificates that a request has revoked.
+#[derive(Serialize)]
+struct RevokedView<'r> {
+    revoked: Vec<RevokedOne<'r>>,
+}
+
+#[derive(Serialize)]
+struct RevokedOne<'r> {
+    name: &'r str,
+    serial: &'r str,
+    fingerprint: &'r str,
+}
+
+impl<'r> RevokedView<'r> {
+    fn of(rows: &'r [CertificateRow]) -> Self {
+        let one = |row: &'r CertificateRow| RevokedOne {
+            name: &row.name,
+            serial: &row.serial,
+            fingerprint: &row.fingerprint,
+        };
+        Self {
+            revoked: rows.iter().map(one).collect(),
+        }
+    }
 }
 
 /// What was issued: `key` and `cert` are paths on the server, as the Matter project's test server
@@ -140,17 +163,18 @@ pub(super) async fn make_keypair(
     Path(name): Path<String>,
     Query(making): Query<Making>,
 ) -> Result<Response> {
-    caller.may(&state, Action::IssueCertificates, None).await?;
+    let granted = caller.may(&state, Action::IssueCertificates, None).await?;
     let name = cert_name(&name)?;
     let replace = boolean("override", making.r#override.as_deref(), true)?;
     let include_key = boolean("include_key", making.include_key.as_deref(), false)?;
     if include_key {
         caller.may(&state, Action::TakeKey, None).await?;
     }
-    let made = state
-        .identity
-        .make_device(&name, replace, caller.describe())
-        .await?;
+    let if_held = match replace {
+        true => IfHeld::Replace,
+        false => IfHeld::Keep,
+    };
+    let made = state.identity.make_device(granted, &name, if_held).await?;
     Ok(issued(&state, made, include_key))
 }
 
@@ -160,29 +184,99 @@ pub(super) async fn sign(
     caller: Caller,
     Path(name): Path<String>,
     Query(making): Query<Making>,
-    Json(request): Json<SigningRequest>,
+    SigningRequest(csr): SigningRequest,
 ) -> Result<Response> {
-    caller.may(&state, Action::IssueCertificates, None).await?;
+    let is_own = match &caller.principal {
+        Principal::Device(own) | Principal::Enrolee(own) => *own == name,
+        _ => false,
+    };
+    let action = match is_own {
+        true => Action::SignOwn,
+        false => Action::IssueCertificates,
+    };
+    let granted = caller.may(&state, action, None).await?;
     let name = cert_name(&name)?;
-    let replace = boolean("override", making.r#override.as_deref(), true)?;
+    let given = making.r#override.as_deref();
+    let if_held = match caller.enrolment {
+        // Who was given leave to enrol once is not to push a device out by mistake.
+        Some(_) if !boolean("override", given, false)? => IfHeld::Refuse,
+        None if !boolean("override", given, true)? => IfHeld::Keep,
+        _ => IfHeld::Replace,
+    };
+    let leave = match (&caller.principal, &caller.connection.peer) {
+        (Principal::Enrolee(_), _) => caller.enrolment.map_or(Leave::Granted, Leave::Enrolment),
+        (Principal::Device(_), Peer::Verified(cert)) => Leave::Certificate(&cert.fingerprint),
+        _ => Leave::Granted,
+    };
     let signed = DeviceCertificate {
         // A key that lies beside the held certificate is no answer to a device that has its own.
         key_path: None,
         ..state
             .identity
-            .sign_device(&name, &request.csr, replace, caller.describe())
+            .sign_device(granted, &name, &csr, if_held, leave)
             .await?
     };
     Ok(issued(&state, signed, false))
 }
 
+/// `DELETE /certs/{hierarchy}/{name}`
+pub(super) async fn revoke(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path((hierarchy, name)): Path<(String, String)>,
+) -> Result<Response> {
+    let granted = caller.may(&state, Action::Revoke, None).await?;
+    if hierarchy != "device" {
+        return Err(Error::new(
+            Kind::Invalid,
+            "only device certificates can be revoked: DELETE /certs/device/{name}",
+        ));
+    }
+    // What was shown a moment ago can be revoked, too.
+    state.seen.write_down(&state.catalog).await?;
+    let revoked = state.identity.revoke(granted, Which::Name(name)).await?;
+    Ok(axum::Json(RevokedView::of(&revoked)).into_response())
+}
+
+/// `DELETE /api/v1/certificates/{serial}`
+pub(super) async fn revoke_one(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response> {
+    let granted = caller.may(&state, Action::Revoke, None).await?;
+    let id = id.to_ascii_lowercase().replace(':', "");
+    let id = id.strip_prefix("0x").unwrap_or(&id).to_owned();
+    state.seen.write_down(&state.catalog).await?;
+    let revoked = state.identity.revoke(granted, Which::One(id)).await?;
+    Ok(axum::Json(RevokedView::of(&revoked)).into_response())
+}
+
+/// `GET /api/v1/crl.pem`
+pub(super) async fn list_pem(State(state): State<AppState>) -> Result<Response> {
+    let lists = state.identity.revocation_lists().await?;
+    let pem: String = lists.iter().map(|der| pki::list_pem(der)).collect();
+    Ok(attachment(
+        pem.into_bytes(),
+        "application/x-pem-file",
+        "crl.pem",
+    ))
+}
+
+/// `GET /api/v1/crl.der`
+pub(super) async fn list_der(State(state): State<AppState>) -> Result<Response> {
+    let der = state.identity.revocation_list().await?;
+    Ok(attachment(der, "application/pkix-crl", "crl.der"))
+}
+
 fn issued(state: &AppState, made: DeviceCertificate, include_key: bool) -> Response {
+    let root = state.identity.server_roots();
     let view = IssuedView {
         key: made.key_path,
         cert: made.cert_path,
         created: made.created,
         certificate: made.certificate,
-        ca: state.identity.server_root(),
+        ca: &root,
         private_key: made.key_pem.filter(|_| include_key),
     };
     let mut response = axum::Json(view).into_response();

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -13,9 +14,11 @@ use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 
 use super::state::AppState;
-use crate::access::{self, Action, Principal};
-use crate::catalog::Stream;
-use crate::names::{ObjectPath, StreamId};
+use super::throttle::HELD_UP;
+use crate::access::{self, Action, Granted, Principal};
+use crate::catalog::{Audit, By, Role, Stream};
+use crate::identity::Bearer;
+use crate::names::ObjectPath;
 use crate::tls::{Connection, Peer};
 use crate::{Error, Kind, Result};
 
@@ -32,6 +35,8 @@ const FORWARDED: &str = "x-forwarded";
 #[derive(Clone)]
 pub(super) struct Caller {
     pub(super) principal: Principal,
+    /// The enrolment whose token it bears.
+    pub(super) enrolment: Option<i64>,
     pub(super) connection: Connection,
 }
 
@@ -42,9 +47,17 @@ impl Caller {
         state: &AppState,
         action: Action,
         stream: Option<&Stream>,
-    ) -> Result<()> {
+    ) -> Result<Granted> {
         let mode = state.policy.load().access;
-        access::may(&state.catalog, mode, &self.principal, action, stream).await
+        access::may(
+            &state.catalog,
+            mode,
+            &self.principal,
+            self.address(),
+            action,
+            stream,
+        )
+        .await
     }
 
     /// Asks the same for the stream that the path names. Where there is none, only a caller that could
@@ -68,14 +81,42 @@ impl Caller {
         }
     }
 
-    /// Who it is, for records and log lines.
+    /// Who it is, for log lines.
     pub(super) fn describe(&self) -> String {
-        let address = self.connection.remote.ip();
-        match &self.principal {
-            Principal::Device(name) => format!("device {name} at {address}"),
-            Principal::Admin => format!("admin at {address}"),
-            Principal::Loopback | Principal::Anyone => address.to_string(),
+        format!("{} at {}", self.principal.describe(), self.address())
+    }
+
+    /// Who it is, for the record of a change.
+    pub(super) fn by(&self) -> By {
+        By {
+            who: self.principal.describe(),
+            from: self.address().to_string(),
         }
+    }
+
+    /// Records a change that the caller has made.
+    pub(super) async fn note(
+        &self,
+        state: &AppState,
+        what: &'static str,
+        subject: String,
+        before: serde_json::Value,
+    ) -> Result<()> {
+        let audit = Audit {
+            by: self.by(),
+            what,
+            subject,
+            before,
+            after: serde_json::Value::Null,
+        };
+        state
+            .catalog
+            .write(move |tables| tables.add_audit(&audit))
+            .await
+    }
+
+    fn address(&self) -> IpAddr {
+        self.connection.remote.ip().to_canonical()
     }
 }
 
@@ -88,27 +129,78 @@ impl FromRequestParts<AppState> for Caller {
             .get::<Connection>()
             .cloned()
             .ok_or_else(|| Error::new(Kind::Internal, "a request came without its connection"))?;
-        let principal = if let Some(token) = bearer(&parts.headers) {
-            let expected = state.policy.load();
-            if bool::from(token.as_bytes().ct_eq(expected.admin_token.as_bytes())) {
-                Principal::Admin
-            } else {
-                return Err(Error::new(
-                    Kind::Unidentified,
-                    "the bearer token is not the admin token",
-                ));
-            }
+        // Also with a token: whoever holds a revoked key is not to be spoken to.
+        if let Peer::Verified(cert) = &connection.peer
+            && let Some(barred) = state.identity.barred(&cert.fingerprint)
+        {
+            return Err(Error::new(
+                Kind::Forbidden,
+                format!("this client certificate is refused: {}", barred.reason()),
+            ));
+        }
+        let (principal, enrolment) = if let Some(token) = bearer(&parts.headers) {
+            bearer_of(token, &connection, state).await?
+        } else if let Some(known) = logged_in(&parts.headers, &connection, state).await {
+            known
         } else if let Peer::Verified(cert) = &connection.peer {
-            Principal::Device(cert.name.clone())
+            state.seen.note(cert, &connection, &parts.headers);
+            (Principal::Device(cert.name.clone()), None)
         } else if is_loopback(&connection.remote, &parts.headers, &parts.uri, state) {
-            Principal::Loopback
+            (Principal::Loopback, None)
         } else {
-            Principal::Anyone
+            (Principal::Anyone, None)
         };
         Ok(Self {
             principal,
+            enrolment,
             connection,
         })
+    }
+}
+
+/// Whose the login is that the request's cookie stands for. One whose token is good no more ends here.
+async fn logged_in(
+    headers: &HeaderMap,
+    connection: &Connection,
+    state: &AppState,
+) -> Option<(Principal, Option<i64>)> {
+    let token = state.logins.token(headers)?;
+    let known = bearer_of(&token, connection, state).await;
+    if known.is_err() {
+        state.logins.close(headers);
+    }
+    known.ok()
+}
+
+/// Whose the token is. Wrong ones are held up where their address has sent some lately.
+pub(super) async fn bearer_of(
+    token: &str,
+    connection: &Connection,
+    state: &AppState,
+) -> Result<(Principal, Option<i64>)> {
+    let is_admin = token
+        .as_bytes()
+        .ct_eq(state.policy.load().admin_token.as_bytes());
+    if bool::from(is_admin) {
+        return Ok((Principal::Admin(None), None));
+    }
+    match state.identity.bearer(token).await? {
+        Some(Bearer::Token(Role::Admin, name)) => Ok((Principal::Admin(Some(name)), None)),
+        Some(Bearer::Token(Role::Viewer, name)) => Ok((Principal::Viewer(name), None)),
+        Some(Bearer::Enrolment(id, name)) => Ok((Principal::Enrolee(name), Some(id))),
+        None => {
+            if !state.throttle.note(connection.remote.ip(), Instant::now()) {
+                return Err(Error::new(
+                    Kind::Unidentified,
+                    "the bearer token is neither the admin token nor another that this server has given",
+                ));
+            }
+            tokio::time::sleep(HELD_UP).await;
+            Err(Error::new(
+                Kind::Throttled,
+                "this address has sent too many wrong bearer tokens: a right one is taken at once",
+            ))
+        }
     }
 }
 
@@ -130,7 +222,7 @@ fn is_of_a_proxy(name: &str) -> bool {
     PROXIED.contains(&name) || name.starts_with(FORWARDED)
 }
 
-fn host<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
+pub(super) fn host<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Option<&'r str> {
     uri.host().or_else(|| {
         let text = headers.get(header::HOST)?.to_str().ok()?;
         // The port is of no interest: ffmpeg scripts send whatever they were copied with.
@@ -160,9 +252,7 @@ fn raw_path(uri: &Uri) -> &str {
 fn stream_after<'u>(uri: &'u Uri, before: &str, state: &AppState) -> (InStream, &'u str) {
     let rest = raw_path(uri).strip_prefix(before).unwrap_or_default();
     let (id, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let stream = id
-        .parse::<StreamId>()
-        .and_then(|id| state.catalog.stream(id));
+    let stream = state.catalog.stream_called(id);
     (InStream(stream), path)
 }
 
@@ -186,11 +276,10 @@ impl FromRequestParts<AppState> for InStream {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
-        let before = if raw_path(&parts.uri).starts_with("api/") {
-            "api/v1/streams/"
-        } else {
-            "streams/"
-        };
+        let before = ["api/v1/streams/", "ui/streams/", "streams/"]
+            .into_iter()
+            .find(|before| raw_path(&parts.uri).starts_with(before))
+            .unwrap_or_default();
         Ok(stream_after(&parts.uri, before, state).0)
     }
 }
@@ -206,11 +295,22 @@ impl FromRequestParts<AppState> for InObject {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self> {
-        let before = ["streams/probe/", "probe/", "streams/"]
-            .into_iter()
-            .find(|before| raw_path(&parts.uri).starts_with(before))
-            .unwrap_or_default();
+        let before = [
+            "api/v1/streams/",
+            "ui/streams/",
+            "streams/probe/",
+            "probe/",
+            "streams/",
+        ]
+        .into_iter()
+        .find(|before| raw_path(&parts.uri).starts_with(before))
+        .unwrap_or_default();
         let (stream, path) = stream_after(&parts.uri, before, state);
+        // `/api/v1/streams/{id}/boxes/{path}`
+        let path = match before {
+            "api/v1/streams/" => path.split_once('/').map_or("", |(_, path)| path),
+            _ => path,
+        };
         Ok(Self {
             stream,
             path: decoded(path)?,
@@ -266,6 +366,71 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
             ));
         }
         serde_json::from_value(value).map(Self).map_err(wrong)
+    }
+}
+
+/// The fields of a form.
+pub(super) async fn read_form<T: DeserializeOwned>(
+    request: Request,
+    state: &AppState,
+) -> Result<T> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    if kind.is_none_or(|kind| {
+        !kind
+            .as_bytes()
+            .starts_with(b"application/x-www-form-urlencoded")
+    }) {
+        return Err(Error::new(
+            Kind::Unsupported,
+            "send the form as application/x-www-form-urlencoded",
+        ));
+    }
+    let wrong = || Error::new(Kind::Shape, "the form does not have the expected fields");
+    let bytes = read_small(request.into_body(), state).await?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong())?;
+    // A form is written as a query is.
+    let uri: Uri = format!("/?{text}").parse().map_err(|_| wrong())?;
+    axum::extract::Query::<T>::try_from_uri(&uri)
+        .map(|axum::extract::Query(fields)| fields)
+        .map_err(|_| wrong())
+}
+
+/// A signing request: `{"csr": PEM}`, or the PEM itself where the content type says so.
+pub(super) struct SigningRequest(pub(super) String);
+
+/// Content types of a signing request that is sent as it is.
+const PEM_TYPES: [&str; 3] = [
+    "application/x-pem-file",
+    "application/pem-certificate-chain",
+    "application/pkcs10",
+];
+
+#[derive(serde::Deserialize)]
+struct InJson {
+    csr: String,
+}
+
+impl FromRequest<AppState> for SigningRequest {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let is_pem = kind.is_some_and(|kind| {
+            PEM_TYPES
+                .iter()
+                .any(|pem| kind.as_bytes().eq_ignore_ascii_case(pem.as_bytes()))
+        });
+        if !is_pem {
+            let Json(InJson { csr }) = Json::from_request(request, state).await?;
+            return Ok(Self(csr));
+        }
+        let bytes = read_small(request.into_body(), state).await?;
+        String::from_utf8(bytes).map(Self).map_err(|_| {
+            Error::new(
+                Kind::Invalid,
+                "the signing request is not text: send it as PEM",
+            )
+        })
     }
 }
 

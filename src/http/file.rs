@@ -1,6 +1,7 @@
 //! Answers with the bytes of an object: range and conditional requests as `tower-http` does them, on a
 //! file that was opened before and is shown up to a given length.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::future::{Ready, ready};
 use std::io::{self, SeekFrom};
@@ -104,6 +105,46 @@ pub(super) fn follow(path: &ObjectPath, growing: Growing) -> Response {
     response
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Ranges of a file: first byte, and the one after the last.
+pub(super) type Ranges = (Arc<File>, Vec<(u64, u64)>);
+
+/// Ranges of files, one after the other.
+pub(super) fn ranges(path: &ObjectPath, files: Vec<Ranges>) -> Response {
+    let len: u64 = files
+        .iter()
+        .flat_map(|(_, ranges)| ranges)
+        .map(|(start, end)| end.saturating_sub(*start))
+        .sum();
+    let left: VecDeque<_> = files
+        .into_iter()
+        .flat_map(|(file, ranges)| {
+            let of_file = move |(start, end)| (Arc::clone(&file), start, end);
+            ranges.into_iter().map(of_file)
+        })
+        .collect();
+    let pieces = stream::try_unfold(left, |mut left| async move {
+        let Some((file, start, end)) = left.pop_front() else {
+            return Ok(None);
+        };
+        let wanted = usize::try_from(end.saturating_sub(start)).unwrap_or(PIECE);
+        let piece = read_piece(Arc::clone(&file), start, wanted.min(PIECE)).await?;
+        if piece.is_empty() && start < end {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        let start = start + piece.len() as u64;
+        if start < end {
+            left.push_front((file, start, end));
+        }
+        Ok(Some((Bytes::from(piece), left)))
+    });
+    let mut response = Body::from_stream(pieces).into_response();
+    describe(&mut response, path);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     response
 }
 

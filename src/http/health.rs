@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use super::extract::Caller;
 use super::state::AppState;
 use crate::access::Action;
+use crate::workdir::Hierarchy;
 use crate::{Error, Result};
 
 /// `GET /healthz`: the server answers and its catalogue can be read.
@@ -24,6 +25,13 @@ pub(super) async fn healthz(State(state): State<AppState>) -> Result<Response> {
 /// `GET /metrics`
 pub(super) async fn metrics(State(state): State<AppState>, caller: Caller) -> Result<Response> {
     caller.may(&state, Action::ReadMetrics, None).await?;
+    let expiring = state.identity.expiring().await?;
+    for hierarchy in [Hierarchy::Server.as_str(), Hierarchy::Device.as_str()] {
+        let of_it = expiring.iter().filter(|cert| cert.hierarchy == hierarchy);
+        state
+            .metrics
+            .certificates_expiring(hierarchy, of_it.count());
+    }
     let disk = state.workdir.disk_space().ok();
     let text = state
         .metrics

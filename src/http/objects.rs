@@ -1,6 +1,7 @@
 //! Objects: `/streams/{id}/{path}`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -15,19 +16,24 @@ use super::streams;
 use crate::access::{Action, Principal};
 use crate::catalog::{RequestRecord, Stream, Upload};
 use crate::clock::Timestamp;
+use crate::fault::Fault;
 use crate::ingest::{Certificate, Incoming};
 use crate::live::Growing;
-use crate::names::ObjectPath;
+use crate::names::{ObjectPath, StreamId};
 use crate::tls::{Connection, Peer};
 use crate::workdir::{self, ObjectFile};
-use crate::{Error, Kind, Result, matter, pki};
+use crate::{Error, Kind, Result, adopt, pki};
 
 /// Ending under which an object's evidence is read.
 const EVIDENCE: &str = ".crt";
+/// Header field of HLS segments: their duration in seconds.
+const EXTINF: &str = "x-extinf-duration";
 /// Name under which a stream's description is read.
 const DESCRIPTION: &str = "stream.json";
 /// Bytes of header fields that a record keeps.
 const MAX_RECORDED: usize = 16 * 1024;
+/// How long an upload hangs that is not to be answered.
+const HANG: Duration = Duration::from_secs(600);
 /// Longest path text that a record keeps of an upload whose path is refused.
 const MAX_REFUSED_PATH: usize = 256;
 
@@ -68,14 +74,15 @@ pub(super) async fn upload(
     if target.path.is_empty() {
         return greet(&state, caller, &stream, body).await;
     }
-    let incoming = |path: ObjectPath, errors| Incoming {
+    let incoming = |path: ObjectPath, injected| Incoming {
         stream: Arc::clone(&stream),
         path,
         length,
         request: record,
         certificate,
         first_byte,
-        errors,
+        extinf: extinf(&parts.headers),
+        injected,
     };
     let checked = check(
         &state,
@@ -86,22 +93,46 @@ pub(super) async fn upload(
         length,
     )
     .await;
-    let (path, errors) = match (path, checked) {
-        (Ok(path), Ok(errors)) => (path, errors),
+    let path = match (path, checked) {
+        (Ok(path), Ok(())) => path,
         (path, Err(e)) => {
             // Even a path that cannot be stored is worth a line in the history.
             let shown = path.or_else(|_| ObjectPath::parse(&printable(&target.path)));
             if let Ok(path) = shown {
-                state
-                    .ingest
-                    .refuse(incoming(path, e.reasons().to_vec()), &e)
-                    .await;
+                state.ingest.refuse(incoming(path, None), &e).await;
             }
             return Err(e);
         }
-        (Err(e), Ok(_)) => return Err(e),
+        (Err(e), Ok(())) => return Err(e),
     };
-    let receipt = state.ingest.receive(incoming(path, errors), body).await?;
+    let fault = state.faults.pick(parts.uri.path());
+    if let Some(fault) = fault {
+        tracing::warn!("{} for {}", fault.note(), parts.uri.path());
+        let refused = match fault {
+            Fault::Delay(time) => {
+                tokio::time::sleep(time).await;
+                None
+            }
+            Fault::Status(kind) => Some(Error::new(kind, "this answer was asked for by --fault")),
+            Fault::Reset | Fault::Hang => Some(Error::new(
+                Kind::Internal,
+                "the upload is not answered, as --fault asks for",
+            )),
+        };
+        if let Some(error) = refused {
+            let incoming = incoming(path, Some(fault.note()));
+            state.ingest.refuse(incoming, &error).await;
+            if fault == Fault::Hang {
+                tokio::time::sleep(HANG).await;
+            }
+            return match fault {
+                Fault::Status(_) => Err(error),
+                _ => Ok(broken_answer()),
+            };
+        }
+    }
+    let incoming = incoming(path, fault.map(Fault::note));
+    let receipt = state.ingest.receive(incoming, body).await?;
     let mut response = StatusCode::ACCEPTED.into_response();
     if let Some(etag) = receipt
         .etag
@@ -112,7 +143,18 @@ pub(super) async fn upload(
     Ok(response)
 }
 
-/// What the header alone decides. The sentences of broken rules, where the stream does not enforce them.
+/// An answer that breaks off before its end, which ends the connection, or over HTTP/2 the request.
+fn broken_answer() -> Response {
+    let end = futures_util::stream::once(async {
+        Err::<bytes::Bytes, _>(std::io::Error::other("ended on purpose"))
+    });
+    let mut response = Body::from_stream(end).into_response();
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+/// Whether anything of the body is wanted. Rules of names and order are no matter of this: an upload that
+/// breaks one is read to its end, because its sender may have no other copy.
 async fn check(
     state: &AppState,
     caller: Result<Caller>,
@@ -120,7 +162,7 @@ async fn check(
     path: Result<&ObjectPath, &Error>,
     headers: &HeaderMap,
     length: Option<u64>,
-) -> Result<Vec<String>> {
+) -> Result<()> {
     let caller = caller?;
     caller.may(state, Action::Upload, Some(stream)).await?;
     let path = path.map_err(|e| Error::new(e.kind(), e.message()))?;
@@ -132,14 +174,7 @@ async fn check(
         ));
     }
     check_encoding(headers)?;
-    state.ingest.check_header(stream.id, path, length)?;
-    let has_certificate = matches!(caller.connection.peer, Peer::Verified(_));
-    let errors = matter::check(stream, path, has_certificate);
-    // An empty body only asks whether uploads would be taken.
-    if stream.strict_mode && !errors.is_empty() && length != Some(0) {
-        return Err(Error::new(Kind::Invalid, errors.join("; ")).with_reasons(errors));
-    }
-    Ok(errors)
+    state.ingest.check_header(stream.id, path, length)
 }
 
 fn check_reserved(path: &ObjectPath) -> Result<()> {
@@ -224,7 +259,14 @@ pub(super) async fn delete(
             .may(&state, Action::DeleteObject, Some(&stream))
             .await?;
     }
+    let subject = format!("{}/{path}", stream.id);
     state.ingest.delete(stream.id, path).await?;
+    // Packagers delete all the time; what others take away is worth a line.
+    if !matches!(caller.principal, Principal::Device(_)) {
+        caller
+            .note(&state, "object-deleted", subject, serde_json::Value::Null)
+            .await?;
+    }
     Ok(StatusCode::OK.into_response())
 }
 
@@ -283,24 +325,31 @@ pub(super) async fn open(
         Kind::NotFound,
         format!("stream {} has no object \"{path}\"", stream.id),
     );
-    let (id, live, workdir) = (stream.id, state.live.clone(), state.workdir.clone());
-    workdir::blocking(move || {
-        let grown = |growing: Growing| {
-            let len = growing.extent.borrow().len;
-            ObjectFile::up_to(growing.file, len).map(Some)
-        };
-        if let Some(growing) = live.growing(id, &path) {
-            return grown(growing);
-        }
-        let object = workdir.open_object(id, &path)?;
-        // Somebody may have begun to add to it before its size was read.
-        match live.growing(id, &path) {
-            Some(growing) => grown(growing),
-            None => Ok(object),
-        }
-    })
-    .await?
-    .ok_or(missing)
+    let (id, shared) = (stream.id, state.clone());
+    workdir::blocking(move || open_now(&shared, id, &path))
+        .await?
+        .ok_or(missing)
+}
+
+/// As [`open`], on the thread that asks; `None` if there is nothing at the path.
+pub(super) fn open_now(
+    state: &AppState,
+    id: StreamId,
+    path: &ObjectPath,
+) -> Result<Option<ObjectFile>> {
+    let grown = |growing: Growing| {
+        let len = growing.extent.borrow().len;
+        ObjectFile::up_to(growing.file, len).map(Some)
+    };
+    if let Some(growing) = state.live.growing(id, path) {
+        return grown(growing);
+    }
+    let object = state.workdir.open_object(id, path)?;
+    // Somebody may have begun to add to it before its size was read.
+    match state.live.growing(id, path) {
+        Some(growing) => grown(growing),
+        None => Ok(object),
+    }
 }
 
 /// Who uploaded the object: the fields of the client certificate.
@@ -319,15 +368,29 @@ async fn evidence(state: &AppState, stream: &Stream, path: ObjectPath) -> Result
             let Some(upload) = tables.newest_upload_to(id, &name)? else {
                 return Ok(None);
             };
+            let is_adopted = upload
+                .as_ref()
+                .is_some_and(|upload| upload.note.as_deref() == Some(adopt::NOTE));
             match upload.and_then(|upload| upload.request.peer) {
-                Some(peer) => tables.certificate(&peer).map(Some),
-                None => Ok(Some(None)),
+                Some(peer) => Ok(Some((tables.certificate(&peer)?, is_adopted))),
+                None => Ok(Some((None, is_adopted))),
             }
         })
         .await?;
-    let der = shown
-        .ok_or_else(|| missing("there is no such object"))?
-        .ok_or_else(|| missing("it was uploaded without a client certificate"))?;
+    let (der, is_adopted) = shown.ok_or_else(|| missing("there is no such object"))?;
+    let der = match der {
+        Some(der) => der,
+        // Of a certificate that only the server before has seen there is what it has written down.
+        None if is_adopted => {
+            let workdir = state.workdir.clone();
+            let object = path.clone();
+            let read = move || adopt::evidence(&workdir, id, &object);
+            let written = workdir::blocking(read).await?;
+            let written = written.ok_or_else(|| missing("its file cannot be read"))?;
+            return Ok(axum::Json(written).into_response());
+        }
+        None => return Err(missing("it was uploaded without a client certificate")),
+    };
     let evidence = pki::evidence(&der)
         .map_err(|e| Error::internal("a recorded certificate cannot be read", e))?;
     Ok(axum::Json(evidence).into_response())
@@ -344,6 +407,16 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
         .trim()
         .parse()
         .ok()
+}
+
+/// What `X-EXTINF-duration` says; several fields say their values in order, as RFC 9110 section 5.3 has it.
+fn extinf(headers: &HeaderMap) -> Option<String> {
+    let values: Vec<_> = headers
+        .get_all(EXTINF)
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
+        .collect();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 fn certificate(connection: &Connection) -> Option<Certificate> {

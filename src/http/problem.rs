@@ -40,6 +40,11 @@ impl IntoResponse for Error {
                     HeaderValue::from_static("Bearer realm=\"pavs\""),
                 );
             }
+            Kind::Throttled => {
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
             Kind::Busy => {
                 response
                     .headers_mut()
@@ -57,10 +62,21 @@ impl IntoResponse for Error {
     }
 }
 
+/// What a refused client is told, before [`render`] writes it.
+pub(super) fn reason(response: &Response) -> String {
+    match response.extensions().get::<Failed>() {
+        Some(Failed(error)) => error.message().to_owned(),
+        None => by_status(response.status()).1.to_owned(),
+    }
+}
+
 /// Gives a 4xx or 5xx response without a body the one that explains it.
 pub(super) fn render(mut response: Response, request_id: &str) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    if is_page(&response) {
         return response;
     }
     let failed = response.extensions_mut().remove::<Failed>();
@@ -69,6 +85,8 @@ pub(super) fn render(mut response: Response, request_id: &str) -> Response {
     }
     let error = failed.map(|failed| failed.0);
     let title = status.canonical_reason().unwrap_or("Error");
+    // Clients of the Matter project's test server look for a list where a value is of the wrong shape.
+    let mut said = Vec::new();
     let problem = match &error {
         Some(error) if error.kind() == Kind::Internal => {
             tracing::error!(error = %error.chain(), "request failed");
@@ -83,12 +101,19 @@ pub(super) fn render(mut response: Response, request_id: &str) -> Response {
         }
         Some(error) => {
             tracing::debug!(error = %error.chain(), "request refused");
+            if error.kind() == Kind::Shape && error.reasons().is_empty() {
+                said.push(error.message().to_owned());
+            }
             Problem {
                 r#type: problem_type(error.kind().as_str()),
                 title,
                 status: status.as_u16(),
                 detail: error.message(),
-                errors: error.reasons(),
+                errors: if said.is_empty() {
+                    error.reasons()
+                } else {
+                    &said
+                },
                 request_id,
             }
         }
@@ -117,6 +142,12 @@ pub(super) fn render(mut response: Response, request_id: &str) -> Response {
 
 fn problem_type(kind: &str) -> String {
     format!("urn:pavs:problem:{kind}")
+}
+
+/// The page tells its readers of errors by itself.
+fn is_page(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
 fn has_problem(response: &Response) -> bool {
