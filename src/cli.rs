@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
 
+use crate::commands;
 use crate::config::{Config, LogFormat, Options};
 
 /// The server that cameras push to.
@@ -22,7 +24,16 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server
-    Serve(Serve),
+    Serve(Box<Serve>),
+    #[command(flatten)]
+    Other(commands::Command),
+    /// Print the completions for a shell, to be read by it
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, to be read by man
+    Man,
 }
 
 #[derive(Args, Debug)]
@@ -40,6 +51,8 @@ struct Serve {
 pub enum Request {
     /// Run the server with these settings.
     Serve(Box<Config>, LogFormat),
+    /// Do something else.
+    Command(commands::Command),
     /// Print this text (help or version) and end.
     Print(String),
 }
@@ -60,7 +73,12 @@ where
         Err(e) if !e.use_stderr() => return Ok(Request::Print(e.to_string())),
         Err(e) => return Err(one_line(&e.to_string())),
     };
-    let Command::Serve(serve) = cli.command;
+    let serve = match cli.command {
+        Command::Serve(serve) => serve,
+        Command::Other(command) => return Ok(Request::Command(command)),
+        Command::Completions { shell } => return Ok(Request::Print(completions(shell))),
+        Command::Man => return Ok(Request::Print(manual()?)),
+    };
     let file = serve
         .config
         .as_deref()
@@ -91,6 +109,26 @@ fn command() -> clap::Command {
             }
         })
     })
+}
+
+fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "pavs", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The manual: the command's own page, and those of its sub-commands behind it.
+fn manual() -> Result<String, String> {
+    let mut pages = Vec::new();
+    let mut whole = command();
+    whole.build();
+    let commands: Vec<clap::Command> = whole.get_subcommands().cloned().collect();
+    for page in std::iter::once(whole.clone()).chain(commands) {
+        clap_mangen::Man::new(page)
+            .render(&mut pages)
+            .map_err(|e| format!("the manual page cannot be written: {e}"))?;
+    }
+    Ok(String::from_utf8_lossy(&pages).into_owned())
 }
 
 /// The first paragraph of clap's message, which carries the fault, without its usage appendix.
@@ -150,7 +188,15 @@ mod tests {
 
     #[test]
     fn help_and_version_are_printed() {
-        for line in ["pavs --help", "pavs serve --help", "pavs --version"] {
+        for line in [
+            "pavs --help",
+            "pavs serve --help",
+            "pavs --version",
+            "pavs completions bash",
+            "pavs completions zsh",
+            "pavs completions fish",
+            "pavs man",
+        ] {
             assert!(
                 matches!(run(line), Ok(Request::Print(text)) if !text.is_empty()),
                 "{line}"

@@ -13,6 +13,8 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer};
 
+use crate::fault::Faults;
+
 /// Who may do what without a client certificate or the admin token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -121,7 +123,12 @@ pub struct Options {
     #[arg(long, env = "PAVS_STRICT_MODE", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub strict_mode: Option<bool>,
 
-    /// DNS name that goes into the server certificate; may be repeated
+    /// New streams refuse uploads whose media have errors
+    #[arg(long, env = "PAVS_STRICT_MEDIA", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub strict_media: Option<bool>,
+
+    /// DNS name that goes into the server certificate and is advertised by mDNS as
+    /// NAME._http._tcp.local; may be repeated
     #[arg(long, env = "PAVS_DNS", value_name = "NAME", value_delimiter = ',')]
     pub dns: Option<Vec<String>>,
 
@@ -140,6 +147,35 @@ pub struct Options {
     /// How long a new device certificate is valid [default: 365d]
     #[arg(long, env = "PAVS_DEVICE_VALIDITY", value_name = "SPAN")]
     pub device_validity: Option<Span>,
+
+    /// How long a certificate that the server makes for itself is valid; renewed at half of it [default: 730d]
+    #[arg(long, env = "PAVS_SERVER_VALIDITY", value_name = "SPAN")]
+    pub server_validity: Option<Span>,
+
+    /// Certificate of the server, made elsewhere, with those above it; read anew when it changes
+    #[arg(long, env = "PAVS_SERVER_CERT", value_name = "FILE")]
+    pub server_cert: Option<PathBuf>,
+
+    /// Its key; read anew when it changes
+    #[arg(long, env = "PAVS_SERVER_KEY", value_name = "FILE")]
+    pub server_key: Option<PathBuf>,
+
+    /// Authorities made elsewhere whose devices are taken; may be repeated
+    #[arg(
+        long,
+        env = "PAVS_DEVICE_CA",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
+    pub device_ca: Option<Vec<PathBuf>>,
+
+    /// How long a device's earlier certificates are taken after it got a new one [default: 24h]
+    #[arg(long, env = "PAVS_RENEWAL_OVERLAP", value_name = "SPAN")]
+    pub renewal_overlap: Option<Span>,
+
+    /// Where devices and others reach the server, for what names it: `https://HOST[:PORT]`
+    #[arg(long, env = "PAVS_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
 
     /// Longest TLS handshake [default: 10s]
     #[arg(long, env = "PAVS_HANDSHAKE_TIMEOUT", value_name = "SPAN")]
@@ -161,6 +197,10 @@ pub struct Options {
     #[arg(long, env = "PAVS_CHUNKED_BODY_TIMEOUT", value_name = "SPAN")]
     pub chunked_body_timeout: Option<Span>,
 
+    /// Time without an upload after which a session may begin anew [default: 120s]
+    #[arg(long, env = "PAVS_SESSION_TIMEOUT", value_name = "SPAN")]
+    pub session_timeout: Option<Span>,
+
     /// How long running uploads may go on after SIGINT or SIGTERM [default: 10s]
     #[arg(long, env = "PAVS_SHUTDOWN_TIMEOUT", value_name = "SPAN")]
     pub shutdown_timeout: Option<Span>,
@@ -176,6 +216,10 @@ pub struct Options {
     /// Most connections at a time [default: 4096, less where the open-file limit is low]
     #[arg(long, env = "PAVS_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<usize>,
+
+    /// Faults to have on purpose, for those who test cameras: PATH-REGEX=status:503@10%, or delay:2s, reset, hang; may be repeated
+    #[arg(long, env = "PAVS_FAULT", value_name = "FAULT")]
+    pub fault: Option<Vec<String>>,
 
     /// Uploads are refused while less than this is free on the disk [default: 1GiB]
     #[arg(long, env = "PAVS_MIN_FREE_DISK", value_name = "SIZE")]
@@ -216,20 +260,29 @@ impl Options {
             port,
             working_directory,
             strict_mode,
+            strict_media,
             dns,
             server_ip,
             access,
             log_format,
             device_validity,
+            server_validity,
+            server_cert,
+            server_key,
+            device_ca,
+            renewal_overlap,
+            public_url,
             handshake_timeout,
             header_timeout,
             keep_alive_timeout,
             body_timeout,
             chunked_body_timeout,
+            session_timeout,
             shutdown_timeout,
             max_object_size,
             max_manifest_size,
             max_connections,
+            fault,
             min_free_disk,
         )
     }
@@ -266,6 +319,8 @@ pub struct Limits {
     pub body: Duration,
     /// Silence within a body without Content-Length.
     pub chunked_body: Duration,
+    /// Between two uploads of a session; after it, the session may begin anew.
+    pub session: Duration,
     /// From the signal to the end of the process.
     pub shutdown: Duration,
     /// Bytes of one object.
@@ -289,6 +344,8 @@ pub struct Config {
     pub working_directory: Option<PathBuf>,
     /// Strict mode of new streams.
     pub strict_mode: bool,
+    /// Whether new streams refuse errors in media.
+    pub strict_media: bool,
     /// DNS names for the server certificate.
     pub dns: Vec<String>,
     /// IP addresses for the server certificate.
@@ -297,6 +354,18 @@ pub struct Config {
     pub access: Option<Access>,
     /// Validity of new device certificates.
     pub device_validity: Duration,
+    /// Validity of certificates that the server makes for itself.
+    pub server_validity: Duration,
+    /// Certificate and key of the server, where they were made elsewhere.
+    pub server_cert: Option<(PathBuf, PathBuf)>,
+    /// Files of authorities made elsewhere whose devices are taken.
+    pub device_ca: Vec<PathBuf>,
+    /// How long earlier certificates of a device stay good.
+    pub renewal_overlap: Duration,
+    /// `https://HOST[:PORT]` without a slash at its end, as it is known outside.
+    pub public_url: Option<String>,
+    /// Faults that uploads meet on purpose.
+    pub faults: Faults,
     /// Limits.
     pub limits: Limits,
 }
@@ -343,21 +412,44 @@ impl Config {
         if device_validity > MAX_VALIDITY {
             return Err("--device-validity must be at most 36500d".to_owned());
         }
+        let renewal_overlap = span(options.renewal_overlap, 86_400);
+        if renewal_overlap > MAX_VALIDITY {
+            return Err("--renewal-overlap must be at most 36500d".to_owned());
+        }
+        let server_validity = span(options.server_validity, 730 * 86_400);
+        if server_validity > MAX_VALIDITY {
+            return Err("--server-validity must be at most 36500d".to_owned());
+        }
+        let server_cert = match (options.server_cert, options.server_key) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err("--server-cert needs --server-key".to_owned()),
+            (None, Some(_)) => return Err("--server-key needs --server-cert".to_owned()),
+        };
+        let public_url = options.public_url.as_deref().map(public_url).transpose()?;
         Ok(Self {
             hosts,
             port: options.port.unwrap_or(1234),
             working_directory: options.working_directory,
             strict_mode: options.strict_mode.unwrap_or(false),
+            strict_media: options.strict_media.unwrap_or(false),
             dns,
             server_ips: options.server_ip.unwrap_or_default(),
             access: options.access,
             device_validity,
+            server_validity,
+            server_cert,
+            device_ca: options.device_ca.unwrap_or_default(),
+            renewal_overlap,
+            public_url,
+            faults: Faults::parse(&options.fault.unwrap_or_default())?,
             limits: Limits {
                 handshake: span(options.handshake_timeout, 10),
                 header: span(options.header_timeout, 15),
                 keep_alive: span(options.keep_alive_timeout, 120),
                 body: span(options.body_timeout, 15),
                 chunked_body: span(options.chunked_body_timeout, 90),
+                session: span(options.session_timeout, 120),
                 shutdown: span(options.shutdown_timeout, 10),
                 object_size: size(options.max_object_size, 16 * GIB),
                 manifest_size: size(options.max_manifest_size, 4 * MIB),
@@ -366,6 +458,19 @@ impl Config {
             },
         })
     }
+}
+
+/// An origin: what comes behind it is ours.
+fn public_url(text: &str) -> Result<String, String> {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let wrong = || format!("--public-url {text:?} must be https://HOST or https://HOST:PORT");
+    let uri: axum::http::Uri = text.parse().map_err(|_| wrong())?;
+    let is_origin = uri.scheme_str() == Some("https")
+        && uri.host().is_some_and(|host| !host.is_empty())
+        && uri.path() == "/"
+        && uri.query().is_none()
+        && !text.contains('@');
+    is_origin.then(|| text.to_owned()).ok_or_else(wrong)
 }
 
 /// Letters, digits, hyphens and underscores in labels of 1 to 63, at most 253 in all; `*` may lead.
@@ -427,6 +532,24 @@ mod tests {
     }
 
     #[test]
+    fn a_server_certificate_needs_its_key() {
+        let file = || Some(PathBuf::from("x.pem"));
+        for (cert, key, good) in [
+            (file(), file(), true),
+            (None, None, true),
+            (file(), None, false),
+            (None, file(), false),
+        ] {
+            let options = Options {
+                server_cert: cert,
+                server_key: key,
+                ..Options::default()
+            };
+            assert_eq!(Config::resolve(options).is_ok(), good);
+        }
+    }
+
+    #[test]
     fn hosts_are_listed_once_and_brackets_are_taken_off() {
         let host = |names: &[&str]| Options {
             host: Some(names.iter().map(|n| (*n).to_owned()).collect()),
@@ -438,6 +561,28 @@ mod tests {
             [Host::Localhost, Host::Named("::1".to_owned())]
         );
         assert!(Config::resolve(host(&[""])).is_err());
+    }
+
+    #[test]
+    fn the_public_url_is_an_origin() {
+        for (given, kept) in [
+            ("https://ingest.example.org", "https://ingest.example.org"),
+            ("https://192.0.2.1:8443/", "https://192.0.2.1:8443"),
+            ("https://[2001:db8::1]:1234", "https://[2001:db8::1]:1234"),
+        ] {
+            assert_eq!(public_url(given).as_deref(), Ok(kept));
+        }
+        for given in [
+            "",
+            "ingest.example.org",
+            "http://ingest.example.org",
+            "https://",
+            "https://h/path",
+            "https://h?q",
+            "https://user@h",
+        ] {
+            assert!(public_url(given).is_err(), "{given}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ const USAGE: u8 = 2;
 fn main() -> ExitCode {
     let (config, log_format) = match cli::parse(std::env::args_os()) {
         Ok(Request::Serve(config, log_format)) => (*config, log_format),
+        Ok(Request::Command(command)) => return command.run(),
         Ok(Request::Print(text)) => {
             let _ = write!(std::io::stdout(), "{text}");
             return ExitCode::SUCCESS;

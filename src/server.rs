@@ -7,19 +7,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum_server::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::catalog::Catalog;
-use crate::config::{Access, Config, Host, Limits};
+use crate::catalog::{Catalog, KeptLimits};
+use crate::clock::Timestamp;
+use crate::config::{Access, Config, Host, Limits, Options};
 use crate::http::{self, AppState, Policy, Shared};
-use crate::identity::{Identity, Names};
+use crate::identity::{Identity, Names, Presented, Settings, Spoken};
 use crate::ingest::{Ingest, IngestLimits};
 use crate::live::Hub;
+use crate::mdns::{self, Advertisement};
 use crate::metrics::Metrics;
+use crate::refusals::Refusals;
 use crate::tls::{self, Gate};
 use crate::workdir::{self, Workdir};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, adopt};
 
 /// Connections at a time where the open-file limit allows it and the configuration says nothing.
 const DEFAULT_CONNECTIONS: usize = 4096;
@@ -29,14 +32,25 @@ const FEW_CONNECTIONS: usize = 1024;
 const OTHER_FILES: usize = 64;
 /// Most uploads at a time, whatever the open-file limit.
 const MAX_UPLOADS: usize = 8192;
+/// Bytes that are kept for one stream of uploads that no path serves.
+const KEPT_BYTES: u64 = 1 << 30;
+/// And as many uploads.
+const KEPT_UPLOADS: i64 = 1000;
 /// Attempts to find a port that is free on both loopback addresses.
 const PORT_ATTEMPTS: usize = 16;
 /// Bytes that are read of a body that nobody wants, so that its sender reads the answer.
 const DRAIN_BYTES: u64 = 64 << 20;
 /// How long that may take.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
-/// How often the server's certificate is looked at.
-const RENEWAL_CHECK: Duration = Duration::from_secs(12 * 3600);
+/// How long until the server's certificates are looked at again when that went wrong.
+const REFRESH_AGAIN: Duration = Duration::from_secs(60);
+/// How often certificates that end soon are looked for.
+const ENDS_CHECK: Duration = Duration::from_secs(24 * 3600);
+/// How often open connections are looked through for certificates that are not taken any more. Each
+/// request is looked at besides.
+const BARRING_CHECK: Duration = Duration::from_secs(5);
+/// How often it is written down when devices were last here.
+const SEEN_WRITTEN: Duration = Duration::from_secs(5);
 /// How long a client may take no byte of an answer.
 const WRITE_STALL: Duration = Duration::from_secs(120);
 
@@ -46,6 +60,8 @@ pub struct Server {
     gate: Gate,
     state: AppState,
     workdir: Workdir,
+    /// Names to advertise.
+    dns: Vec<String>,
     shutdown: Duration,
 }
 
@@ -56,6 +72,17 @@ struct Listener {
 }
 
 impl Listener {
+    /// How it is reached from this machine.
+    fn url(&self) -> Option<String> {
+        let mut address = self.socket.local_addr().ok()?;
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        Some(format!("https://{address}"))
+    }
+
     /// Whether it takes connections to this address.
     fn covers(&self, ip: IpAddr) -> bool {
         self.socket.local_addr().is_ok_and(|held| {
@@ -74,55 +101,38 @@ impl Server {
         let (connections, uploads) = capacity(config.limits.connections);
         let listeners = listen(&config.hosts, config.port).await?;
         let access = config.access.unwrap_or_else(|| default_access(&listeners));
-        let workdir = Workdir::open(config.working_directory.as_deref())?;
-        tracing::info!("working directory: {}", workdir.root().display());
-        let catalog = Catalog::open(&workdir.catalog_file()?)?;
-        let names = Names::new(&config.dns, &server_ips(&config, &listeners));
-        let identity = Identity::open(
-            workdir.clone(),
-            catalog.clone(),
-            names.clone(),
-            config.device_validity,
-        )
-        .await?;
-        let metrics = Arc::new(Metrics::new());
-        let live = Hub::default();
-        let ingest = Ingest::open(
-            catalog.clone(),
-            workdir.clone(),
-            live.clone(),
-            Arc::clone(&metrics),
-            ingest_limits(&config.limits, uploads),
-        )
-        .await?;
-        let policy = Policy {
-            access,
-            strict_mode: config.strict_mode,
-            admin_token: workdir::admin_token(&workdir)?,
-        };
-        let gate = open_gate(&identity, &config.limits, connections, Arc::clone(&metrics))?;
+        let advertised = config
+            .dns
+            .iter()
+            .filter_map(|name| mdns::service_name(name));
+        let dns: Vec<String> = config.dns.iter().cloned().chain(advertised).collect();
+        let names = Names::new(&dns, &server_ips(&config, &listeners));
+        let state = open_state(&config, access, names, uploads).await?;
+        let gate = open_gate(
+            &state.identity,
+            &config.limits,
+            connections,
+            Arc::clone(&state.metrics),
+            state.refusals.clone(),
+        )?;
         match access {
             Access::Open => tracing::warn!(
                 "--access open: everybody who can reach this server may read, change and delete everything"
             ),
             Access::Local | Access::Closed => tracing::info!("access: {}", access.as_str()),
         }
-        let state = AppState::new(Shared {
-            catalog,
-            workdir: workdir.clone(),
-            identity,
-            ingest,
-            live,
-            metrics,
-            policy: arc_swap::ArcSwap::from_pointee(policy),
-            names,
-            body_timeout: config.limits.body,
-        });
+        for fault in config.faults.written() {
+            tracing::warn!("FAULTS ARE ON: uploads meet --fault {fault}");
+        }
+        if let Some(url) = listeners.first().and_then(Listener::url) {
+            state.workdir.announce(&url)?;
+        }
         Ok(Self {
             listeners,
             gate,
+            workdir: state.workdir.clone(),
             state,
-            workdir,
+            dns: config.dns,
             shutdown: config.limits.shutdown,
         })
     }
@@ -141,6 +151,7 @@ impl Server {
     /// # Errors
     /// When a listener fails.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<()> {
+        let addresses = self.local_addrs();
         let router = http::router(self.state.clone());
         let mut serving = JoinSet::new();
         let mut handles: Vec<Handle<SocketAddr>> = Vec::new();
@@ -160,9 +171,13 @@ impl Server {
                 listener.shown
             );
         }
+        let advertisement = Advertisement::begin(&self.dns, &addresses);
         let failed = tokio::select! {
             () = stop => None,
-            () = keep_certificate_fresh(&self.state.identity, &self.gate) => None,
+            () = keep_identity_fresh(&self.state.identity) => None,
+            () = watch_ends(&self.state.identity) => None,
+            () = cut_barred(&self.state.identity, &self.gate) => None,
+            () = keep_seen(&self.state) => None,
             Some(ended) = serving.join_next() => Some(match ended {
                 Ok(Ok(())) => Error::new(Kind::Internal, "a listener ended"),
                 Ok(Err(e)) => Error::internal("a listener failed", e),
@@ -173,18 +188,130 @@ impl Server {
             "stopping: running requests may end within {} s",
             self.shutdown.as_secs_f32()
         );
+        let withdrawing =
+            tokio::task::spawn_blocking(|| advertisement.map(Advertisement::withdraw));
+        self.workdir.withdraw_announcement();
         self.gate.stop();
+        self.state.stopping.send_replace(true);
         for handle in &handles {
             handle.graceful_shutdown(Some(self.shutdown));
         }
         self.state.ingest.drain(self.shutdown).await;
-        let ended = async { while serving.join_next().await.is_some() {} };
+        let ended = async {
+            while serving.join_next().await.is_some() {}
+            let _ = withdrawing.await;
+        };
         let _ = tokio::time::timeout(self.shutdown + Duration::from_secs(5), ended).await;
+        write_seen(&self.state).await;
+        self.state.refusals.finish().await;
         self.state.catalog.close();
         self.workdir.remove_temporary();
         tracing::info!("stopped");
         failed.map_or(Ok(()), Err)
     }
+}
+
+/// The server of a directory at rest, without listeners: for commands, which are clients of its routes.
+pub(crate) struct Offline {
+    state: AppState,
+}
+
+impl Offline {
+    /// Takes the directory's lock and opens what is in it.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] when a server uses the directory.
+    pub(crate) async fn open(dir: &std::path::Path) -> Result<Self> {
+        let options = Options {
+            working_directory: Some(dir.to_owned()),
+            ..Options::default()
+        };
+        let config = Config::resolve(options).map_err(|e| Error::new(Kind::Internal, e))?;
+        let names = Names::new(&config.dns, &config.server_ips);
+        let state = open_state(&config, Access::Closed, names, 1).await?;
+        Ok(Self { state })
+    }
+
+    /// Its routes. Each request needs a [`tls::Connection`] among its extensions.
+    pub(crate) fn router(&self) -> axum::Router {
+        http::router(self.state.clone())
+    }
+
+    /// The admin's token.
+    pub(crate) fn token(&self) -> String {
+        self.state.policy.load().admin_token.clone()
+    }
+
+    /// Waits until everything is written.
+    pub(crate) fn close(self) {
+        self.state.catalog.close();
+    }
+}
+
+/// Opens everything but listeners, and mends what an earlier server left unfinished.
+async fn open_state(
+    config: &Config,
+    access: Access,
+    names: Names,
+    uploads: usize,
+) -> Result<AppState> {
+    let workdir = Workdir::open(config.working_directory.as_deref())?;
+    tracing::info!("working directory: {}", workdir.root().display());
+    let catalog = Catalog::open(&workdir.catalog_file()?)?;
+    let identity = Identity::open(
+        workdir.clone(),
+        catalog.clone(),
+        names.clone(),
+        Settings {
+            device_lifetime: config.device_validity,
+            renewal_overlap: config.renewal_overlap,
+            public_url: config.public_url.clone(),
+            server_lifetime: config.server_validity,
+            device_ca: config.device_ca.clone(),
+            server_cert: config.server_cert.clone(),
+        },
+    )
+    .await?;
+    let limits = ingest_limits(&config.limits, uploads);
+    adopt::adopt(&workdir, &catalog, limits.kept).await?;
+    let metrics = Arc::new(Metrics::new());
+    let live = Hub::default();
+    let ingest = Ingest::open(
+        catalog.clone(),
+        workdir.clone(),
+        live.clone(),
+        Arc::clone(&metrics),
+        limits,
+    )
+    .await?;
+    let policy = Policy {
+        access,
+        strict_mode: config.strict_mode,
+        strict_media: config.strict_media,
+        admin_token: workdir::admin_token(&workdir)?,
+    };
+    let refusals = Refusals::start(catalog.clone(), Arc::clone(&metrics));
+    Ok(AppState::new(Shared {
+        catalog,
+        workdir,
+        identity,
+        ingest,
+        live,
+        refusals,
+        metrics,
+        policy: arc_swap::ArcSwap::from_pointee(policy),
+        faults: config.faults.clone(),
+        throttle: http::Throttle::default(),
+        logins: http::Logins::default(),
+        started: Timestamp::now(),
+        listeners: Arc::new(Semaphore::new(http::MOST_LISTENERS)),
+        stopping: watch::Sender::new(false),
+        kept_free: config.limits.free_disk,
+        seen: http::LastSeen::default(),
+        names,
+        body_timeout: config.limits.body,
+        session_timeout: config.limits.session,
+    }))
 }
 
 /// SIGINT and SIGTERM: the first asks the server to stop, the second ends the process at once.
@@ -436,34 +563,57 @@ fn ingest_limits(limits: &Limits, uploads: usize) -> IngestLimits {
         manifest_size: limits.manifest_size,
         free_disk: limits.free_disk,
         uploads,
+        session: limits.session,
+        kept: KeptLimits {
+            bytes: KEPT_BYTES,
+            uploads: KEPT_UPLOADS,
+        },
     }
 }
 
-/// Renews the server's certificate long before it ends, without a restart. Never done.
-async fn keep_certificate_fresh(identity: &Identity, gate: &Gate) {
+/// Renews the server's certificate long before it ends, takes up files that have changed, and lets go of
+/// roots whose time is over. Never done.
+async fn keep_identity_fresh(identity: &Identity) {
     loop {
-        tokio::time::sleep(RENEWAL_CHECK).await;
-        let renewed = match identity.renew_server().await {
-            Ok(false) => continue,
-            Ok(true) => identity.server_material(),
-            Err(e) => Err(e),
-        };
-        let swapped = renewed.and_then(|(chain, key)| {
-            gate.swap(material(identity, &chain, &key))
-                .map_err(|e| Error::internal("cannot use the new server certificate", e))
+        let wait = identity.refresh().await.unwrap_or_else(|e| {
+            tracing::error!(error = %e.chain(), "the server's certificates could not be kept fresh");
+            REFRESH_AGAIN
         });
-        if let Err(e) = swapped {
-            tracing::error!(error = %e.chain(), "the server certificate could not be renewed");
-        }
+        identity.rest(wait).await;
     }
 }
 
-fn material<'m>(identity: &'m Identity, chain: &'m str, key: &'m str) -> tls::Identity<'m> {
-    tls::Identity {
-        chain_pem: chain.as_bytes(),
-        key_pem: key.as_bytes(),
-        device_roots_pem: identity.device_root().as_bytes(),
+/// Says which certificates end soon, at the start and every day. Never done.
+async fn watch_ends(identity: &Identity) {
+    let mut spoken = Spoken::default();
+    loop {
+        if let Err(e) = identity.speak_of_ends(&mut spoken).await {
+            tracing::error!(error = %e.chain(), "certificates that end soon could not be looked for");
+        }
+        tokio::time::sleep(ENDS_CHECK).await;
     }
+}
+
+/// Hands what is to be shown to `use_it`, in the form that the gate takes.
+fn with_material<T>(presented: &Presented, use_it: impl FnOnce(tls::Identity<'_>) -> T) -> T {
+    let others: Vec<tls::DeviceAuthority> = presented
+        .others
+        .iter()
+        .cloned()
+        .map(|other| tls::DeviceAuthority {
+            name: other.name,
+            roots_pem: other.roots_pem,
+            between_pem: other.between_pem,
+            until: other.until,
+        })
+        .collect();
+    use_it(tls::Identity {
+        chain_pem: presented.chain_pem.as_bytes(),
+        key_pem: presented.key_pem.as_bytes(),
+        device_roots_pem: presented.device_root_pem.as_bytes(),
+        more_device_roots: &others,
+        server_roots_pem: presented.server_roots_pem.as_bytes(),
+    })
 }
 
 fn open_gate(
@@ -471,8 +621,9 @@ fn open_gate(
     limits: &Limits,
     connections: usize,
     metrics: Arc<Metrics>,
+    refusals: Refusals,
 ) -> Result<Gate> {
-    let (chain, key) = identity.server_material()?;
+    let presented = identity.presented()?;
     let limits = tls::Limits {
         max_connections: connections,
         handshake: limits.handshake,
@@ -484,16 +635,58 @@ fn open_gate(
             time: DRAIN_TIME,
         },
     };
-    Gate::new(
-        material(identity, &chain, &key),
-        limits,
-        Arc::new(Watcher(metrics)),
-    )
-    .map_err(|e| Error::internal("cannot use the server's certificates", e))
+    let unusable = |e| {
+        Error::new(
+            Kind::Invalid,
+            format!("cannot use the server's certificates: {e}"),
+        )
+    };
+    let observer = Arc::new(Watcher(metrics, refusals));
+    let gate = with_material(&presented, |material| {
+        Gate::new(material, limits, observer, bar(identity))
+    })
+    .map_err(unusable)?;
+    let shown = gate.clone();
+    identity.shown_by(presented, move |presented| {
+        with_material(presented, |material| shown.swap(material)).map_err(unusable)
+    })?;
+    Ok(gate)
+}
+
+fn bar(identity: &Identity) -> tls::Bar {
+    let identity = identity.clone();
+    Arc::new(move |cert| identity.barred(&cert.fingerprint))
+}
+
+/// Cuts the connections of certificates that are not taken any more. Never done.
+async fn cut_barred(identity: &Identity, gate: &Gate) {
+    let mut revocations = identity.revocations();
+    loop {
+        // Nobody tells when the time to change over to a newer certificate ends.
+        let revoked = tokio::time::timeout(BARRING_CHECK, revocations.changed()).await;
+        if let Ok(Err(_)) = revoked {
+            return std::future::pending().await;
+        }
+        gate.bar_again();
+    }
+}
+
+/// Writes down when devices were last here. Never done.
+async fn keep_seen(state: &AppState) {
+    loop {
+        tokio::time::sleep(SEEN_WRITTEN).await;
+        write_seen(state).await;
+    }
+}
+
+async fn write_seen(state: &AppState) {
+    if let Err(e) = state.seen.write_down(&state.catalog).await {
+        tracing::error!(error = %e.chain(), "when devices were last here could not be written");
+    }
 }
 
 /// Counts connections, and says why one was refused.
-struct Watcher(Arc<Metrics>);
+struct Watcher(Arc<Metrics>, Refusals);
 
 impl tls::Observer for Watcher {
     fn opened(&self, connection: &tls::Connection) {
@@ -513,13 +706,12 @@ impl tls::Observer for Watcher {
     }
 
     fn refused(&self, refusal: &tls::Refusal) {
-        self.0.connection_refused(refusal.kind.as_str());
-        match refusal.kind {
-            // Port scans and health checks open connections and say nothing.
-            tls::RefusalKind::Io | tls::RefusalKind::Timeout => {
-                tracing::debug!(remote = %refusal.remote, "connection refused: {}", refusal.reason);
-            }
-            _ => tracing::warn!(remote = %refusal.remote, "connection refused: {}", refusal.reason),
+        self.0.connection_refused(refusal.cause.kind().as_str());
+        self.1.connection(refusal);
+        if refusal.cause.is_noise() {
+            tracing::debug!(remote = %refusal.remote, "connection refused: {}", refusal.reason);
+        } else {
+            tracing::warn!(remote = %refusal.remote, "connection refused: {}", refusal.reason);
         }
     }
 }
