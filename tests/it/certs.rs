@@ -61,7 +61,7 @@ fn days_left(cert: &Value) -> i64 {
 }
 
 #[tokio::test]
-async fn a_key_pair_is_made_once_unless_overridden() {
+async fn d28_a_key_pair_is_made_once_unless_overridden() {
     let server = Server::start().await;
     let client = server.anonymous();
     let (pem, key) = (
@@ -170,7 +170,7 @@ fn strings(value: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn names_are_checked() {
+async fn d10_names_are_checked() {
     let server = Server::start().await;
     let client = server.anonymous();
     let long = "n".repeat(64);

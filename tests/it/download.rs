@@ -302,6 +302,32 @@ async fn d22_the_evidence_says_who_uploaded() {
 }
 
 #[tokio::test]
+async fn d22_versions_of_one_second_are_told_apart() {
+    let server = Server::start().await;
+    let (one, two) = (server.device("one").await, server.device("two").await);
+    // Of a stream that nobody owns.
+    let admin = server.admin();
+    let id = server.stream(&admin, "dash").await;
+    let path = format!("/streams/{id}/session_1/index.mpd");
+    for (device, version) in [(&one, "first"), (&two, "second"), (&one, "third")] {
+        device.put(&path, version).await.expect(202);
+    }
+    let records = format!("/api/v1/streams/{id}/uploads");
+    let uploads = admin.get(&records).await.expect(200).json();
+    let uploads = uploads["uploads"].as_array().expect("a list");
+    assert_eq!(uploads.len(), 3);
+    for (upload, (device, version)) in
+        uploads
+            .iter()
+            .zip([("one", "first"), ("two", "second"), ("one", "third")])
+    {
+        assert_eq!(upload["device"], device, "{upload}");
+        let content = format!("{records}/{}/content", upload["id"]);
+        admin.get(&content).await.expect(200).is(version.as_bytes());
+    }
+}
+
+#[tokio::test]
 async fn d22_clients_cannot_forge_evidence_or_state() {
     let server = Server::start().await;
     let device = server.device("cam-9").await;

@@ -19,6 +19,11 @@ async fn a_new_stream_has_the_fields_clients_know() {
     for list in ["sessions", "error_uploads", "valid_uploads"] {
         assert_eq!(stream[list], json!([]), "{list} of {stream}");
     }
+    // As earlier harnesses call them.
+    assert_eq!(stream["stream_id"], stream["id"]);
+    for list in ["valid_files", "invalid_files"] {
+        assert_eq!(stream[list], json!([]), "{list} of {stream}");
+    }
 }
 
 #[tokio::test]
@@ -51,15 +56,15 @@ async fn every_interface_can_be_asked_for() {
             .json();
         assert_eq!(stream["interface"], interface);
     }
-    for query in ["rtmp", "", "DASH"] {
-        let detail = client
+    for query in ["rtmp", "", "DASH", "SupportedIngestInterface.dash"] {
+        let answer = client
             .post(&format!("/streams?interface={query}"))
             .await
-            .problem(422);
-        assert!(
-            detail.contains("cmaf-ingest"),
-            "says what is accepted: {detail}"
-        );
+            .expect(422);
+        let accepted = "interface must be \"cmaf-ingest\", \"dash\" or \"hls\"";
+        assert_eq!(answer.json()["errors"], json!([accepted]));
+        let detail = answer.problem(422);
+        assert!(detail.contains(accepted), "{detail}");
     }
 }
 
@@ -381,6 +386,26 @@ async fn crowd(client: &Client, id: u64, numbers: std::ops::Range<u32>) {
         });
     }
     calls.join_all().await;
+}
+
+#[tokio::test]
+async fn d33_uploads_without_a_session_are_listed() {
+    let server = Server::start().await;
+    let device = server.device("cam").await;
+    let id = server.stream(&device, "cmaf-ingest").await;
+    for path in ["a/video.cmfv", "b.txt"] {
+        let path = format!("/streams/{id}/{path}");
+        device.put(&path, "x").await.expect(202);
+    }
+    let listed = device.get("/streams").await.expect(200).json();
+    let stream = &listed["streams"][0];
+    assert_eq!(stream["sessions"], json!([]), "{stream}");
+    for (number, path) in ["a/video.cmfv", "b.txt"].into_iter().enumerate() {
+        let upload = &stream["valid_uploads"][number];
+        assert_eq!(upload["file_path"], path, "{stream}");
+        assert_eq!(upload["session_id"], Value::Null, "{stream}");
+    }
+    assert_eq!(stream["error_uploads"][0]["file_path"], "b.txt", "{stream}");
 }
 
 #[tokio::test]
