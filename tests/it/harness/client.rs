@@ -27,7 +27,9 @@ const KNOWN_FIELDS: &[&str] = &[
     "etag",
     "last-modified",
     "location",
+    "referrer-policy",
     "retry-after",
+    "set-cookie",
     "transfer-encoding",
     "vary",
     "www-authenticate",
@@ -76,6 +78,12 @@ impl Client {
 
     pub(crate) fn get(&self, path: &str) -> Call {
         self.call("GET", path)
+    }
+
+    /// A GET that may fail to reach the server.
+    pub(crate) async fn try_get(&self, path: &str) -> Result<u16, reqwest::Error> {
+        let answer = self.http.get(format!("{}{path}", self.base)).send().await?;
+        Ok(answer.status().as_u16())
     }
 
     pub(crate) fn head(&self, path: &str) -> Call {
