@@ -20,11 +20,17 @@ const KINDS: [&[u8; 4]; 45] = [
 const LONGEST: usize = 100_000;
 
 fn main() {
+    identities();
     let mut files = Vec::new();
     collect(Path::new("../tests/data/media"), &mut files);
     for path in files {
         let bytes = fs::read(&path).expect("the file is there");
         let name = path.to_string_lossy().replace(['/', '.'], "_");
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("mpd") => write("mpd", &name, &bytes),
+            Some("m3u8") => write("playlist", &name, &bytes),
+            _ => {}
+        }
         if bytes.len() <= LONGEST {
             write("probe", &name, &bytes);
             for target in ["stream", "scanner"] {
@@ -35,6 +41,53 @@ fn main() {
             descend(&found, &format!("{name}_{at}"));
         }
     }
+}
+
+/// Certificates, keys, requests and a ClientHello.
+fn identities() {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(vec!["cam.test".to_owned()]).expect("a name");
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "cam");
+    let request = params.serialize_request(&key).expect("a request");
+    write("csr", "der", request.der());
+    write("csr", "pem", request.pem().expect("text").as_bytes());
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let cert = params.self_signed(&key).expect("a certificate");
+    write("cert", "der", cert.der());
+    write("cert", "pem", cert.pem().as_bytes());
+    write("cert", "key", &key.serialize_der());
+    write("cert", "key_pem", key.serialize_pem().as_bytes());
+    let both = cert.pem() + &key.serialize_pem();
+    write("cert", "root", both.as_bytes());
+    let extensions: [&[u8]; 5] = [
+        b"\0\0\0\x0d\0\x0b\0\0\x08cam.test",
+        b"\0\x2b\0\x05\x04\x03\x04\x03\x03",
+        b"\0\x0a\0\x06\0\x04\0\x1d\0\x17",
+        b"\0\x0d\0\x04\0\x02\x04\x03",
+        b"\0\x10\0\x05\0\x03\x02h2",
+    ];
+    let extensions = extensions.concat();
+    let length = u8::try_from(extensions.len()).expect("they are short");
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &[0, 0, 4, 0x13, 1, 0xc0, 0x2b, 1, 0, 0, length],
+        &extensions,
+    ]
+    .concat();
+    let length = u8::try_from(body.len()).expect("it is short");
+    let message = [&[1, 0, 0, length][..], &body].concat();
+    let record = [&[22, 3, 1, 0, length + 4][..], &message].concat();
+    write("hello", "one_record", &record);
+    let pieces: Vec<u8> = message
+        .chunks(40)
+        .flat_map(|piece| [&[22, 3, 1, 0, u8::try_from(piece.len()).expect("40")][..], piece].concat())
+        .collect();
+    write("hello", "some_records", &pieces);
 }
 
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) {

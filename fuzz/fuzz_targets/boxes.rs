@@ -1,8 +1,8 @@
 //! The decoders of single boxes, and of a header as a whole. Each is given any payload at all.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
+use pavs_fuzz::fuzz_target;
 use pavs_fuzz::cmaf::{Defaults, TrackHeader, TrafSummary};
 use pavs_fuzz::isobmff::boxes::*;
 use pavs_fuzz::isobmff::build::boxed;

@@ -1,8 +1,8 @@
 //! Readers of parameter sets and configurations inside codec boxes.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
+use pavs_fuzz::fuzz_target;
 use pavs_fuzz::cmaf::codec::aac::AudioSpecificConfig;
 use pavs_fuzz::cmaf::codec::ac3::Ac3;
 use pavs_fuzz::cmaf::codec::{av1, h264, hevc, nals};

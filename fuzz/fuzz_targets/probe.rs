@@ -1,10 +1,10 @@
 //! The probe of a whole object, of which only a part may be visible.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
 use std::io::Cursor;
 
-use libfuzzer_sys::fuzz_target;
+use pavs_fuzz::fuzz_target;
 use pavs_fuzz::probe::probe;
 
 fuzz_target!(|data: &[u8]| {

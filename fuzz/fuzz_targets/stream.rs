@@ -1,9 +1,9 @@
 //! The push parser: the same events whatever the split, ranges that follow each other, no more
 //! memory than its limits.
 
-#![no_main]
+#![cfg_attr(fuzzing, no_main)]
 
-use libfuzzer_sys::fuzz_target;
+use pavs_fuzz::fuzz_target;
 use pavs_fuzz::isobmff::{Event, FourCc, Stream, check};
 use pavs_fuzz::pieces;
 
@@ -12,7 +12,7 @@ fn keep(kind: FourCc) -> Option<usize> {
 }
 
 fn events(pieces: &[&[u8]]) -> Vec<String> {
-    let mut stream = Stream::new(keep);
+    let mut stream = Stream::new(keep).keeping_short(|kind| (kind == b"emsg").then_some(1 << 10));
     let mut seen = Vec::new();
     let mut end = 0;
     for piece in pieces {
