@@ -310,13 +310,7 @@ impl Workdir {
     /// Gives a file the name under which the bytes of an upload are kept. It still goes away unless it
     /// is kept; [`Self::restore_kept`] finds it after a crash.
     pub(crate) fn name_kept(&self, spool: &mut Spool, stream: StreamId, upload: i64) -> Result<()> {
-        let kept = self.kept_path(stream, upload);
-        kept.parent()
-            .map_or(Ok(()), make_dirs)
-            .and_then(|()| fs::rename(&spool.path, &kept))
-            .map_err(|e| failed("cannot keep the upload", e))?;
-        spool.path = kept;
-        Ok(())
+        rename(spool, self.kept_path(stream, upload))
     }
 
     /// Puts the bytes of an upload back at their path: what was to take their place was not recorded.
@@ -526,13 +520,7 @@ impl Workdir {
         stream: StreamId,
         object: i64,
     ) -> Result<()> {
-        let kept = self.part_path(stream, object);
-        kept.parent()
-            .map_or(Ok(()), make_dirs)
-            .and_then(|()| fs::rename(&spool.path, &kept))
-            .map_err(|e| failed("cannot keep the upload", e))?;
-        spool.path = kept;
-        Ok(())
+        rename(spool, self.part_path(stream, object))
     }
 
     /// Takes over the file that a growing upload left behind; `None` when there is none.
@@ -763,6 +751,16 @@ fn is_missing(e: &io::Error) -> bool {
         e.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
+}
+
+/// Gives a file another name, in a directory that may have to be made.
+fn rename(spool: &mut Spool, name: PathBuf) -> Result<()> {
+    name.parent()
+        .map_or(Ok(()), make_dirs)
+        .and_then(|()| fs::rename(&spool.path, &name))
+        .map_err(|e| failed("cannot keep the upload", e))?;
+    spool.path = name;
+    Ok(())
 }
 
 fn failed(what: &str, e: io::Error) -> Error {
