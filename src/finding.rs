@@ -5,6 +5,7 @@
 
 mod types;
 
+pub(crate) use types::rule_table;
 pub use types::{Finding, Findings, Profile, Rule, Severity};
 
 /// Every rule there is, in the order of its tables.

@@ -83,6 +83,24 @@ pub struct Rule {
     pub severities: [Option<Severity>; 3],
 }
 
+/// Makes a static of each line, for its module and the one around, and `RULES`, the table of all in the order of
+/// writing.
+macro_rules! rule_table {
+    ($($name:ident: $id:literal, $looks_at:literal, $clause:expr, $severities:expr, $sentence:literal;)*) => {
+        $(pub(super) static $name: $crate::finding::Rule = $crate::finding::Rule {
+            id: $id,
+            sentence: $sentence,
+            clause: $clause,
+            looks_at: $looks_at,
+            severities: $severities,
+        };)*
+
+        /// Every rule of this module.
+        pub static RULES: &[&$crate::finding::Rule] = &[$(&$name),*];
+    };
+}
+pub(crate) use rule_table;
+
 impl Rule {
     /// How much it matters in a profile; `None` where it is not looked at.
     #[must_use]

@@ -5,29 +5,18 @@ use std::time::Duration;
 
 use super::manifests::Described;
 use crate::cmaf::{Ticks, Timescale};
-use crate::finding::{Finding, Rule, Severity};
+use crate::finding::{Finding, Severity, rule_table};
 
 /// Players cope, and it should be mended.
 const WARNED: [Option<Severity>; 3] = [Some(Severity::Warning); 3];
 
-static SWITCHING_SET: Rule = Rule {
-    id: "switching-set-boundaries",
-    sentence: "tracks of one switching set begin together, and have as many segments at the same times",
-    clause: Some("ISO/IEC 23000-19:2020 7.3.4.1"),
-    looks_at: "session",
-    severities: WARNED,
-};
-
-static TIMELINE: Rule = Rule {
-    id: "mpd-timeline",
-    sentence: "a SegmentTimeline gives the lengths and times of the segments it lists",
-    clause: None,
-    looks_at: "manifest",
-    severities: WARNED,
-};
-
-/// Every rule of this module.
-pub static RULES: &[&Rule] = &[&SWITCHING_SET, &TIMELINE];
+rule_table! {
+    SWITCHING_SET: "switching-set-boundaries", "session",
+        Some("ISO/IEC 23000-19:2020 7.3.4.1"), WARNED,
+        "tracks of one switching set begin together, and have as many segments at the same times";
+    TIMELINE: "mpd-timeline", "manifest", None, WARNED,
+        "a SegmentTimeline gives the lengths and times of the segments it lists";
+}
 
 /// Segments of one track that are remembered.
 const MAX_SEGMENTS: usize = 50_000;

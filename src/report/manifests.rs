@@ -2,7 +2,7 @@
 
 use super::{Manifest, ManifestKind};
 use crate::cmaf::{Ticks, Timescale};
-use crate::finding::{Finding, Rule, Severity};
+use crate::finding::{Finding, Rule, Severity, rule_table};
 use crate::manifest::mpd::{self, Run, SegmentTemplate};
 use crate::manifest::playlist::{self, Content};
 use crate::manifest::{Fault, resolve};
@@ -20,22 +20,7 @@ const BROKEN: Severities = [WARNING, ERROR, ERROR];
 /// Players cope.
 const WARNED: Severities = [WARNING; 3];
 
-macro_rules! rules {
-    ($($name:ident: $id:literal, $looks_at:literal, $clause:expr, $severities:expr, $sentence:literal;)*) => {
-        $(static $name: Rule = Rule {
-            id: $id,
-            sentence: $sentence,
-            clause: $clause,
-            looks_at: $looks_at,
-            severities: $severities,
-        };)*
-
-        /// Every rule of this module.
-        pub static RULES: &[&Rule] = &[$(&$name),*];
-    };
-}
-
-rules! {
+rule_table! {
     MPD_READABLE: "mpd-readable", "manifest", None, BROKEN,
         "an MPD is well-formed XML whose root element is MPD";
     MPD_VALUE: "mpd-value", "manifest", None, WARNED,

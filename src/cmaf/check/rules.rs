@@ -6,7 +6,7 @@
 //! Severities are, in this order, by the letter of CMAF, by DASH-IF ingest, and in Matter. What real
 //! producers get wrong in ways that players put up with is an error by the letter only.
 
-use crate::finding::{Rule, Severity};
+use crate::finding::{Severity, rule_table};
 
 type Severities = [Option<Severity>; 3];
 
@@ -27,23 +27,7 @@ const INGEST: Severities = [None, WARNING, None];
 /// What only Matter asks for.
 const MATTER: Severities = [None, None, WARNING];
 
-/// Makes one static per rule and the table of all, in the order of writing.
-macro_rules! rules {
-    ($($name:ident: $id:literal, $looks_at:literal, $clause:expr, $severities:expr, $sentence:literal;)*) => {
-        $(pub(super) static $name: Rule = Rule {
-            id: $id,
-            sentence: $sentence,
-            clause: $clause,
-            looks_at: $looks_at,
-            severities: $severities,
-        };)*
-
-        /// Every rule of this module.
-        pub static RULES: &[&Rule] = &[$(&$name),*];
-    };
-}
-
-rules! {
+rule_table! {
     // The body as boxes.
     BODY_START: "body-start", "body", None, BROKEN,
         "what is named as media begins with ftyp, styp, prft, emsg, sidx or moof";
